@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Two commands are all a fresh machine needs: `make run` and `make test`.
+# Variables to override: PORTS (flags of the demo server), FUZZTIME, BENCH_FLAGS.
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO_FLAGS := -trimpath -ldflags "-X main.version=$(VERSION)"
+
+# Where goroutines meet: these packages are tested a second time with -race.
+RACE_PACKAGES := ./batching/... ./serving/... ./engine/repository/... ./engine/onnxrt/...
+FUZZTIME      ?= 20000x
+DEMO          := .millrace/demo
+STATICCHECK   := go tool -modfile=tools/staticcheck/go.mod staticcheck
+
+.DEFAULT_GOAL := help
+.PHONY: help run build demo test unit race fuzz-smoke lint generate generate-check \
+	onnxruntime bench-serve bench-ghz bench-smoke check-tools clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: onnxruntime demo ## fetch what is missing, build, and serve the demo models
+	@exec bin/millrace serve --model-repository $(DEMO) --model-control-mode explicit --load-model '*' $(PORTS)
+
+build: check-tools ## build bin/millrace
+	@go build $(GO_FLAGS) -o bin/millrace ./cmd/millrace
+
+demo: build ## write the demo model repository into .millrace/demo
+	@bin/millrace demo-repository $(DEMO)
+
+onnxruntime: ## fetch the pinned ONNX Runtime library into .millrace/onnxruntime
+	@scripts/fetch-onnxruntime.sh
+
+test: check-tools ## run the whole test suite: unit tests, race detector, fuzz smoke
+	@scripts/fetch-onnxruntime.sh || echo "test: no ONNX Runtime library; the tests that need it will skip"
+	@$(MAKE) --no-print-directory unit race fuzz-smoke
+
+unit: ## run the tests of all packages
+	go test ./...
+
+race: ## run the tests of the concurrent packages under the race detector
+	go test -race $(RACE_PACKAGES)
+
+fuzz-smoke: ## run every fuzz target for a moment (FUZZTIME=20000x)
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz-smoke.sh
+
+lint: check-tools ## gofmt, go vet and staticcheck
+	@scripts/check-format.sh
+	go vet ./...
+	$(STATICCHECK) ./...
+
+generate: check-tools ## write the Go code of the .proto files
+	@cd proto/_gen && go run .
+
+generate-check: check-tools ## fail when generated code is not up to date
+	@scripts/generate-check.sh
+
+bench-serve: onnxruntime build ## measure the server against its peers (8 minutes)
+	bin/millrace bench suite serve $(BENCH_FLAGS)
+
+bench-smoke: onnxruntime build ## the same suite with tiny durations, to show that it runs
+	bin/millrace bench suite serve --quick $(BENCH_FLAGS)
+
+bench-ghz: onnxruntime build ## the same workloads driven by ghz
+	bench/ghz/run.sh
+
+check-tools:
+	@scripts/check-tools.sh
+
+clean: ## remove what was built; fetched libraries stay
+	rm -rf bin $(DEMO)

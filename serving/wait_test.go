@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package serving
+
+import (
+	"io"
+	"net/http"
+	"runtime"
+	"testing"
+	"time"
+
+	millracev1 "github.com/millrace-ml/millrace/proto/millrace/v1"
+)
+
+// waitFor yields until a condition holds. It fails the test after ten seconds.
+func waitFor(t testing.TB, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !condition(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("a condition did not come true in ten seconds")
+		}
+	}
+}
+
+// queued is how many requests wait for a model.
+func queued(ts *testServer, model string) int64 {
+	answer, err := (&adminService{server: ts.Server}).ExplainBatching(nil, &millracev1.ExplainBatchingRequest{Model: model})
+	if err != nil {
+		return -1
+	}
+	return answer.Queued
+}
+
+func getBody(t testing.TB, url string) string {
+	t.Helper()
+	answer, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
