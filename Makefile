@@ -9,6 +9,8 @@ GO_FLAGS := -trimpath -ldflags "-X main.version=$(VERSION)"
 # Where goroutines meet: these packages are tested a second time with -race.
 RACE_PACKAGES := ./batching/... ./serving/... ./engine/repository/... ./engine/onnxrt/...
 FUZZTIME      ?= 20000x
+# A test that hangs fails here, well before a pipeline's own limit.
+TEST          := go test -timeout 4m
 DEMO          := .millrace/demo
 STATICCHECK   := go tool -modfile=tools/staticcheck/go.mod staticcheck
 
@@ -36,10 +38,10 @@ test: check-tools ## run the whole test suite: unit tests, race detector, fuzz s
 	@$(MAKE) --no-print-directory unit race fuzz-smoke
 
 unit: ## run the tests of all packages
-	go test ./...
+	$(TEST) ./...
 
 race: ## run the tests of the concurrent packages under the race detector
-	go test -race $(RACE_PACKAGES)
+	$(TEST) -race $(RACE_PACKAGES)
 
 fuzz-smoke: ## run every fuzz target for a moment (FUZZTIME=20000x)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz-smoke.sh

@@ -3,6 +3,7 @@
 package batching
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -58,10 +59,8 @@ func New(options Options, executor Executor, seed []Observation) (*Batcher, erro
 //
 // The calling goroutine may itself run the batch of its item.
 func (b *Batcher) Do(ctx context.Context, it *Item) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := it.validate(b.maxRows); err != nil {
+	if err := cmp.Or(ctx.Err(), it.validate(b.maxRows)); err != nil {
+		it.Started, it.Reason, it.Err = 0, reasonNone, err
 		return err
 	}
 	if deadline, ok := ctx.Deadline(); ok {

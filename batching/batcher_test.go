@@ -443,10 +443,8 @@ func (s *stress) doer(n int) {
 		}
 		it.Rows, it.Group, it.Priority, it.Deadline = 1+n%3, uint64(i%2), n%3, 0
 		s.sent.Add(1)
-		if ctx.Err() != nil {
-			it.Err = ctx.Err()
-		} else if err := s.b.Do(ctx, it); err != nil {
-			it.Err = err
+		if err := s.b.Do(ctx, it); err != it.Err {
+			s.t.Errorf("Do returned %v, the item has %v", err, it.Err)
 		}
 		s.ItemDone(it)
 		cancel()
@@ -469,7 +467,6 @@ func (s *stress) submitter(n int) {
 		}
 		if n == 0 {
 			s.b.Cancel(it)
-			continue
 		}
 	}
 	for range cap(home) {

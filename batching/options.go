@@ -100,47 +100,59 @@ func (o *Options) EnsureDefaults() {
 // Validate reports everything that is wrong, after EnsureDefaults. The error wraps
 // ErrInvalidOptions.
 func (o *Options) Validate() error {
-	var problems []error
-	within := func(name string, value, low, high int) {
-		if value < low || value > high {
-			problems = append(problems, fmt.Errorf("%s is %d, it must be %d to %d", name, value, low, high))
-		}
-	}
-	notNegative := func(name string, d time.Duration) {
-		if d < 0 {
-			problems = append(problems, fmt.Errorf("%s is %v, it must not be negative", name, d))
-		}
-	}
-	within("MaxRows", o.MaxRows, 0, RowsMax)
-	within("Instances", o.Instances, 1, InstancesMax)
-	within("PriorityLevels", o.PriorityLevels, 1, PriorityLevelsMax)
-	within("DefaultPriority", o.DefaultPriority, 1, o.PriorityLevels)
-	within("QueueItemsMax", o.QueueItemsMax, 1, math.MaxInt32)
-	notNegative("MaxQueueDelay", o.MaxQueueDelay)
-	notNegative("LatencyObjective", o.LatencyObjective)
+	var p problems
+	p.within("MaxRows", o.MaxRows, 0, RowsMax)
+	p.within("Instances", o.Instances, 1, InstancesMax)
+	p.within("PriorityLevels", o.PriorityLevels, 1, PriorityLevelsMax)
+	p.within("DefaultPriority", o.DefaultPriority, 1, o.PriorityLevels)
+	p.within("QueueItemsMax", o.QueueItemsMax, 1, math.MaxInt32)
+	p.notNegative("MaxQueueDelay", o.MaxQueueDelay)
+	p.notNegative("LatencyObjective", o.LatencyObjective)
 	for _, size := range o.PreferredSizes {
-		within("a size in PreferredSizes", size, 1, o.MaxRows)
+		p.within("a size in PreferredSizes", size, 1, o.MaxRows)
 	}
 	for level := range o.LevelPolicies {
-		within("a level in LevelPolicies", level, 1, o.PriorityLevels)
+		p.within("a level in LevelPolicies", level, 1, o.PriorityLevels)
 	}
 	for level := range o.levelCount() {
-		policy := o.policy(level)
-		name := fmt.Sprintf("the queue policy of level %d: ", level+1)
-		notNegative(name+"DefaultTimeout", policy.DefaultTimeout)
-		within(name+"MaxQueueSize", policy.MaxQueueSize, 0, math.MaxInt)
-		within(name+"Action", int(policy.Action), int(TimeoutReject), int(TimeoutDelay))
-		if o.PreserveOrdering && policy.Action == TimeoutDelay {
-			problems = append(problems, fmt.Errorf("%sTimeoutDelay changes the order, which PreserveOrdering forbids", name))
-		}
+		o.validatePolicy(level, &p)
 	}
 	if o.PreserveOrdering && o.PriorityLevels > 1 {
-		problems = append(problems, fmt.Errorf("PreserveOrdering needs one priority level, PriorityLevels is %d", o.PriorityLevels))
+		p.add("PreserveOrdering needs one priority level, PriorityLevels is %d", o.PriorityLevels)
 	}
-	if len(problems) == 0 {
+	if len(p) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrInvalidOptions, errors.Join(problems...))
+	return fmt.Errorf("%w: %w", ErrInvalidOptions, errors.Join(p...))
+}
+
+// validatePolicy adds what is wrong with the policy of a level, counted from 0.
+func (o *Options) validatePolicy(level int, p *problems) {
+	policy := o.policy(level)
+	name := fmt.Sprintf("the queue policy of level %d: ", level+1)
+	p.notNegative(name+"DefaultTimeout", policy.DefaultTimeout)
+	p.within(name+"MaxQueueSize", policy.MaxQueueSize, 0, math.MaxInt)
+	p.within(name+"Action", int(policy.Action), int(TimeoutReject), int(TimeoutDelay))
+	if o.PreserveOrdering && policy.Action == TimeoutDelay {
+		p.add("%sTimeoutDelay changes the order, which PreserveOrdering forbids", name)
+	}
+}
+
+// problems are what Validate has found so far.
+type problems []error
+
+func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
+
+func (p *problems) within(name string, value, low, high int) {
+	if value < low || value > high {
+		p.add("%s is %d, it must be %d to %d", name, value, low, high)
+	}
+}
+
+func (p *problems) notNegative(name string, d time.Duration) {
+	if d < 0 {
+		p.add("%s is %v, it must not be negative", name, d)
+	}
 }
 
 // levelCount is the number of levels to look at, whatever was asked for.

@@ -24,14 +24,14 @@ import (
 // Options says which server to load, with what and how.
 type Options struct {
 	// URL is the server's gRPC address, such as "localhost:8001".
-	URL string
+	URL string `json:"url"`
 	// Connections is the number of connections the load is spread over. 0 means 1.
-	Connections int
+	Connections int `json:"connections"`
 	// Requests says which random requests to make.
-	Requests workload.Spec
+	Requests workload.Spec `json:"requests"`
 	// File, when not empty, holds the requests to send instead.
-	File string
-	Load loadgen.Options
+	File string          `json:"file,omitempty"`
+	Load loadgen.Options `json:"load"`
 }
 
 // Outcome is what one load measured.

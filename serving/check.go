@@ -143,7 +143,7 @@ func contentsError(m *servedModel, in *requestInput, err error) error {
 func (r *request) resolveOutputs(m *servedModel) error {
 	for i := range r.outputs {
 		out := &r.outputs[i]
-		if out.index = m.outputIndex(out.name, i); out.index < 0 {
+		if out.index = m.outputIndex(out.name); out.index < 0 {
 			return invalidArgument("unexpected inference output '%s' for model '%s'", out.name, m.name)
 		}
 		if out.classification > 0 && m.outputs[out.index].Datatype == tensor.Bytes {

@@ -64,9 +64,7 @@ func (st *stream) runDecoupled(r *request) (err error) {
 	err = streamer.Stream(st.ctx, inputs, func(outputs []tensor.Tensor) error {
 		m.stats.RecordResponse(responses, batching.Now()-r.received)
 		responses++
-		answer := newRequest()
-		answer.reply = encodeReply(m.head, r.id, finalFalse, outputs, true)
-		return st.sendMessage(answer)
+		return st.sendReply(r, finalFalse, outputs)
 	})
 	if err != nil {
 		return err
@@ -75,9 +73,18 @@ func (st *stream) runDecoupled(r *request) (err error) {
 	m.stats.RecordBatch(stats.Batch{Requests: 1, Rows: max(r.Rows, 1), InferNanos: finished - started})
 	m.stats.RecordRequest(finished-r.received, started-r.received)
 	if r.params.emptyFinalResponse {
-		final := newRequest()
-		final.reply = encodeReply(m.head, r.id, finalTrue, nil, true)
-		st.sendMessage(final)
+		return st.sendReply(r, finalTrue, nil)
 	}
 	return nil
+}
+
+// sendReply sends one response to a decoupled request.
+func (st *stream) sendReply(r *request, parameters []byte, outputs []tensor.Tensor) error {
+	reply, err := encodeReply(r.model.head, r.id, parameters, outputs, true, r.model.replyBytesMax)
+	if err != nil {
+		return err
+	}
+	answer := newRequest()
+	answer.reply = reply
+	return st.sendMessage(answer)
 }

@@ -214,10 +214,11 @@ func (m *servedModel) answer(r *request, rest []tensor.Tensor) error {
 	if r.stream {
 		parameters = finalTrue
 	}
-	r.reply = encodeReply(m.head, r.id, parameters, r.values, r.stream)
+	var err error
+	r.reply, err = encodeReply(m.head, r.id, parameters, r.values, r.stream, m.replyBytesMax)
 	clear(r.values) // they alias the instance's memory
 	r.values = r.values[:0]
-	return nil
+	return err
 }
 
 // rowsSize is the number of bytes that the first rows of an output take.
@@ -276,12 +277,19 @@ func appendReshaped(dst, declared, actual, template []int64) []int64 {
 	return dst
 }
 
-// selectOutputs keeps the outputs asked for, in the order asked for.
+// selectOutputs keeps the outputs asked for, in the order asked for; when none is
+// named, those that the configuration offers.
 func (r *request) selectOutputs(m *servedModel) error {
+	all := len(r.values)
 	if len(r.outputs) == 0 {
+		if len(m.offered) < all {
+			for n, i := range m.offered {
+				r.values[n] = r.values[i]
+			}
+			r.values = r.values[:len(m.offered)]
+		}
 		return nil
 	}
-	all := len(r.values)
 	for i := range r.outputs {
 		chosen := r.values[r.outputs[i].index]
 		if n := r.outputs[i].classification; n > 0 {

@@ -24,7 +24,11 @@ func hotPath(t testing.TB) func() {
 		run:       func(*engine.Binding) error { return nil },
 	}
 	ts := startServer(t, modelFiles{"hot/config.pbtxt": `backend: "scripted" max_batch_size: 64 dynamic_batching { }`, "hot/1/model.onnx": ""},
-		func(o *Options) { o.Repository.Backends = []engine.Backend{backend}; o.Repository.Mode = repository.ModeNone; o.Repository.LoadModels = nil })
+		func(o *Options) {
+			o.Repository.Backends = []engine.Backend{backend}
+			o.Repository.Mode = repository.ModeNone
+			o.Repository.LoadModels = nil
+		})
 	q := identityRequest("hot", make([]float32, 32)...)
 	q.Inputs[0].Shape = []int64{1, 32}
 	message := encoded(t, q)

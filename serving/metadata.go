@@ -92,7 +92,7 @@ func (s *Server) modelMetadata(model, version string) (*inference.ModelMetadataR
 		in := &m.inputs[i]
 		answer.Inputs = append(answer.Inputs, tensorMetadata(in.name, in.datatype, in.shape))
 	}
-	for i := range m.outputs {
+	for _, i := range m.offered {
 		answer.Outputs = append(answer.Outputs, tensorMetadata(m.outputs[i].Name, m.outputs[i].Datatype, m.outputShape(v, i)))
 	}
 	return answer, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/millrace-ml/millrace/batching"
 	"github.com/millrace-ml/millrace/engine"
+	"github.com/millrace-ml/millrace/engine/modelconfig"
 	"github.com/millrace-ml/millrace/engine/repository"
 	"github.com/millrace-ml/millrace/engine/tensor"
 	"github.com/millrace-ml/millrace/serving/stats"
@@ -23,6 +24,8 @@ type servedModel struct {
 	maxBatchSize int
 	inputs       []inputInfo
 	outputs      []engine.TensorSpec
+	// offered are the outputs that the configuration names, in the model's order.
+	offered []int
 	// outputDims are the declared inner dimensions of outputs that are reshaped,
 	// nil for the others; outputInner are those the model itself gives.
 	outputDims  []tensor.Shape
@@ -34,8 +37,10 @@ type servedModel struct {
 	// uniform: all requests have the same shape but for the number of rows.
 	uniform bool
 	// head is the encoded start of every reply: model name and version.
-	head      []byte
-	decoupled bool
+	head []byte
+	// replyBytesMax is the largest message that can be sent.
+	replyBytesMax int
+	decoupled     bool
 
 	batcher   *batching.Batcher
 	instances []instance
@@ -58,14 +63,15 @@ type inputInfo struct {
 // newServedModel binds a loaded version, for repository.Options.Attach.
 func newServedModel(v *repository.Version, registry *stats.Registry, limits Limits, log *slog.Logger) (*servedModel, error) {
 	m := &servedModel{
-		name:         v.Model,
-		version:      v,
-		maxBatchSize: int(v.Config.MaxBatchSize),
-		outputs:      v.Signature.Outputs,
-		uniform:      true,
-		decoupled:    v.Config.TransactionPolicy != nil && v.Config.TransactionPolicy.Decoupled,
-		registry:     registry,
-		guard:        panicGuard{log: log},
+		name:          v.Model,
+		version:       v,
+		maxBatchSize:  int(v.Config.MaxBatchSize),
+		outputs:       v.Signature.Outputs,
+		uniform:       true,
+		decoupled:     v.Config.TransactionPolicy != nil && v.Config.TransactionPolicy.Decoupled,
+		registry:      registry,
+		replyBytesMax: limits.MessageBytesMax,
+		guard:         panicGuard{log: log},
 	}
 	m.head = appendBytesField(nil, replyModelName, v.Model)
 	m.head = appendBytesField(m.head, replyVersion, strconv.FormatInt(v.Number, 10))
@@ -96,9 +102,7 @@ func (m *servedModel) describeInputs() {
 			}
 			info.optional = in.Optional
 			info.shape = wireShape(in.Dims, info.batched)
-			if in.Reshape != nil {
-				info.reshape = in.Reshape.Shape
-			}
+			info.reshape = modelDims(in.Dims, in.Reshape, spec.Shape)
 		}
 		m.inputs = append(m.inputs, info)
 		inner := info.shape
@@ -116,17 +120,35 @@ func (m *servedModel) describeInputs() {
 }
 
 // describeOutputs notes which outputs are answered in another shape than the
-// model's own.
+// model's own, and which are not answered because the configuration leaves them out.
 func (m *servedModel) describeOutputs() {
+	config := m.version.Config
 	m.outputDims = make([]tensor.Shape, len(m.outputs))
 	m.outputInner = make([]tensor.Shape, len(m.outputs))
 	for i, spec := range m.outputs {
-		for _, out := range m.version.Config.Output {
-			if out.Name == spec.Name && out.Reshape != nil {
-				m.outputDims[i], m.outputInner[i] = out.Dims, out.Reshape.Shape
+		for _, out := range config.Output {
+			if out.Name != spec.Name {
+				continue
+			}
+			m.offered = append(m.offered, i)
+			if inner := modelDims(out.Dims, out.Reshape, spec.Shape); inner != nil {
+				m.outputDims[i], m.outputInner[i] = out.Dims, inner
 			}
 		}
 	}
+}
+
+// modelDims are the dimensions that the model itself has, without the batch, where
+// they differ from the configured ones: as the configuration's reshape says, or none
+// at all for a scalar, which configurations can only write as [1]. Otherwise nil.
+func modelDims(dims []int64, reshape *modelconfig.Reshape, own tensor.Shape) tensor.Shape {
+	if reshape != nil {
+		return append(tensor.Shape{}, reshape.Shape...)
+	}
+	if len(own) == 0 && len(dims) == 1 && dims[0] == 1 {
+		return tensor.Shape{}
+	}
+	return nil
 }
 
 // wireShape is dims as requests send them: with the batch dimension first.
@@ -185,11 +207,9 @@ func (m *servedModel) inputIndex(name []byte, hint int) int {
 	return -1
 }
 
-func (m *servedModel) outputIndex(name []byte, hint int) int {
-	if hint < len(m.outputs) && m.outputs[hint].Name == string(name) {
-		return hint
-	}
-	for i := range m.outputs {
+// outputIndex finds an output that may be asked for.
+func (m *servedModel) outputIndex(name []byte) int {
+	for _, i := range m.offered {
 		if m.outputs[i].Name == string(name) {
 			return i
 		}

@@ -48,8 +48,9 @@ var (
 
 // encodeReply encodes outputs, already cut to the request's rows, into a pooled
 // buffer. head is the model's name and version, already encoded; parameters is an
-// encoded map or empty. With stream set the message is a ModelStreamInferResponse.
-func encodeReply(head, id, parameters []byte, outputs []tensor.Tensor, stream bool) *[]byte {
+// encoded map or empty. With stream set the message is a ModelStreamInferResponse. A
+// reply of more than bytesMax is refused, since the transport could not send it.
+func encodeReply(head, id, parameters []byte, outputs []tensor.Tensor, stream bool, bytesMax int) (*[]byte, error) {
 	size := len(head) + len(parameters)
 	if len(id) > 0 {
 		size += bytesFieldSize(len(id))
@@ -60,6 +61,9 @@ func encodeReply(head, id, parameters []byte, outputs []tensor.Tensor, stream bo
 	total := size
 	if stream {
 		total = bytesFieldSize(size)
+	}
+	if total > bytesMax {
+		return nil, invalidArgument("Response has byte size %d which exceeds gRPC's byte size limit %d.", total, bytesMax)
 	}
 	buffer := buffers.Get(total)
 	b := (*buffer)[:0]
@@ -78,7 +82,7 @@ func encodeReply(head, id, parameters []byte, outputs []tensor.Tensor, stream bo
 		b = appendBytesField(b, replyRaw, outputs[i].Data)
 	}
 	*buffer = b
-	return buffer
+	return buffer, nil
 }
 
 // outputSize is the size of an encoded InferOutputTensor.

@@ -218,7 +218,10 @@ func TestReplyAgreesWithProtobuf(t *testing.T) {
 		{Name: "y", Datatype: tensor.FP32, Shape: tensor.Shape{2, 300}, Data: make([]byte, 2400)},
 		{Name: "empty", Datatype: tensor.Bytes, Shape: tensor.Shape{0}},
 	}
-	reply := encodeReply(head, []byte("id-1"), nil, outputs, false)
+	reply, err := encodeReply(head, []byte("id-1"), nil, outputs, false, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var got inference.ModelInferResponse
 	if err := proto.Unmarshal(*reply, &got); err != nil {
 		t.Fatal(err)
@@ -235,7 +238,9 @@ func TestReplyAgreesWithProtobuf(t *testing.T) {
 		t.Errorf("got  %v\nwant %v", &got, want)
 	}
 
-	reply = encodeReply(head, []byte("id-1"), finalTrue, outputs[:1], true)
+	if reply, err = encodeReply(head, []byte("id-1"), finalTrue, outputs[:1], true, 1<<20); err != nil {
+		t.Fatal(err)
+	}
 	var streamed inference.ModelStreamInferResponse
 	if err := proto.Unmarshal(*reply, &streamed); err != nil {
 		t.Fatal(err)

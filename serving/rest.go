@@ -50,7 +50,7 @@ func (s *Server) restHandler() http.Handler {
 	handle("POST /v2/repository/index", s.restIndex)
 	handle("POST /v2/repository/models/{model}/load", s.restLoad)
 	handle("POST /v2/repository/models/{model}/unload", s.restUnload)
-	return explainMisses(mux)
+	return boundStalls(explainMisses(mux))
 }
 
 // explainMisses answers calls that no route takes as all other errors are answered.
@@ -106,7 +106,7 @@ func errorAnswer(err error) restAnswer {
 // readyAnswer answers a probe by its status alone.
 func readyAnswer(ready bool) restAnswer {
 	if !ready {
-		return restAnswer{status: http.StatusServiceUnavailable}
+		return restAnswer{status: http.StatusBadRequest}
 	}
 	return restAnswer{}
 }

@@ -45,7 +45,6 @@ func parseJSON(body []byte, v any) error {
 func (s *Server) readBody(w http.ResponseWriter, q *http.Request) ([]byte, error) {
 	limit := int64(s.limits.MessageBytesMax)
 	conn := http.NewResponseController(w)
-	defer conn.SetReadDeadline(time.Time{})
 	sent := steadyReader{http.MaxBytesReader(w, q.Body, limit), conn}
 	reader, err := decompressor(q.Header.Get("Content-Encoding"), sent)
 	if err != nil {
@@ -58,6 +57,9 @@ func (s *Server) readBody(w http.ResponseWriter, q *http.Request) ([]byte, error
 	if int64(len(body)) > limit {
 		return nil, bodyError(&http.MaxBytesError{Limit: limit}, limit)
 	}
+	// The answer may take its time. After an error the deadline stands, because what
+	// is left of the body is still read away.
+	_ = conn.SetReadDeadline(time.Time{})
 	return body, nil
 }
 
@@ -87,6 +89,17 @@ func bodyError(err error, limit int64) error {
 	return invalidArgument("read request body: %v", err)
 }
 
+// boundStalls begins each call with a bounded time for its body, which endpoints
+// that want no body leave unread.
+func boundStalls(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.Body != http.NoBody {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyStallMax))
+		}
+		next.ServeHTTP(w, q)
+	})
+}
+
 // steadyReader cuts the connection of a client that stops sending.
 type steadyReader struct {
 	io.Reader
@@ -94,7 +107,6 @@ type steadyReader struct {
 }
 
 func (r steadyReader) Read(p []byte) (int, error) {
-	// A connection without deadlines, as in tests, is read as it is.
 	_ = r.conn.SetReadDeadline(time.Now().Add(bodyStallMax))
 	return r.Reader.Read(p)
 }

@@ -45,10 +45,13 @@ type restOutput struct {
 type boundedList[T any] []T
 
 func (l *boundedList[T]) UnmarshalJSON(text []byte) error {
-	var elements []json.RawMessage
 	decoder := json.NewDecoder(bytes.NewReader(text))
-	if start, err := decoder.Token(); err != nil || start != json.Delim('[') {
-		return json.Unmarshal(text, &elements) // null, or the error that it is no list
+	start, err := decoder.Token()
+	if err != nil || start == nil { // null
+		return err
+	}
+	if start != json.Delim('[') {
+		return errors.New("inputs and outputs must be lists of objects")
 	}
 	for decoder.More() {
 		if len(*l) == requestTensorsMax {

@@ -8,6 +8,11 @@
 // batched (package batching), run and answered from the instance's own memory
 // (execute.go, reply.go). Wire types end here: engine and batching know none.
 //
+// A stop finishes what is in flight and refuses the rest: requests that were accepted
+// are answered, streams end when they have nothing left to answer, watches are told.
+// A panic of a backend fails the requests it ran for and nothing else (guard.go); any
+// other panic on the gRPC side ends the process, because it is a bug of ours.
+//
 // A Server may be used from many goroutines.
 package serving
 
@@ -45,7 +50,7 @@ type Options struct {
 	GRPC, HTTP, Metrics net.Listener
 	// TLS secures gRPC. Nil is plain text.
 	TLS *tls.Config
-	// Keepalive and other transport settings.
+	// Transport has keepalive and other settings of gRPC.
 	Transport TransportOptions
 	// Repository says where models are and how they are controlled. Attach is set by
 	// the server.
@@ -237,12 +242,18 @@ func (s *Server) grpcFace(l net.Listener) face {
 		name:  "gRPC",
 		serve: func() error { return server.Serve(l) },
 		stop: func(ctx context.Context) error {
-			cut := context.AfterFunc(ctx, server.Stop)
-			server.GracefulStop()
-			if !cut() {
+			done := make(chan struct{})
+			go func() { // ends with the last handler, even after a cut
+				server.GracefulStop()
+				close(done)
+			}()
+			select {
+			case <-done:
+				return nil
+			case <-ctx.Done():
+				server.Stop()
 				return errors.New("gRPC: the exit timeout is over, requests in flight were cut")
 			}
-			return nil
 		},
 	}
 }

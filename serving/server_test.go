@@ -104,6 +104,7 @@ func startServer(t testing.TB, files modelFiles, change ...func(*Options)) *test
 		if err := ts.stop(); err != nil {
 			t.Error(err)
 		}
+		checkLeaks(t)
 	})
 	return ts
 }

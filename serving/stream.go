@@ -216,7 +216,7 @@ func (st *stream) answer(r *request) error {
 	}
 	defer r.release()
 	if st.strict {
-		return r.outcome
+		return st.endSending(r.outcome)
 	}
 	return st.sendMessage(failureOf(r))
 }
@@ -245,6 +245,17 @@ func (st *stream) sendMessage(r *request) error {
 		return st.send.err
 	}
 	st.send.err = st.grpc.SendMsg(r)
+	return st.send.err
+}
+
+// endSending keeps decoupled requests that still run from sending after the handler
+// has returned.
+func (st *stream) endSending(err error) error {
+	st.send.Lock()
+	defer st.send.Unlock()
+	if st.send.err == nil {
+		st.send.err = err
+	}
 	return st.send.err
 }
 

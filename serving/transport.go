@@ -14,8 +14,9 @@ import (
 // TransportOptions are the settings of the gRPC transport. Zero values mean
 // defaults, which were chosen by measurement (bench, suite serve).
 type TransportOptions struct {
-	// StreamWorkers is how many goroutines are kept to run calls, instead of one made
-	// per call. Default twice the cores; negative is none.
+	// StreamWorkers is how many goroutines are kept to run calls. A call that finds
+	// none idle gets a new one, which first has to grow its stack. Default 32 a core;
+	// negative is none.
 	StreamWorkers int
 	// KeepaliveTime and KeepaliveTimeout: an idle connection is probed after the one
 	// and closed when no answer comes within the other. Default 2 h and 20 s.
@@ -31,7 +32,7 @@ type TransportOptions struct {
 // EnsureDefaults replaces zero values.
 func (o *TransportOptions) EnsureDefaults() {
 	if o.StreamWorkers == 0 {
-		o.StreamWorkers = 2 * runtime.GOMAXPROCS(0)
+		o.StreamWorkers = 32 * runtime.GOMAXPROCS(0)
 	}
 	if o.KeepaliveTime == 0 {
 		o.KeepaliveTime = 2 * time.Hour

@@ -3,6 +3,7 @@
 package serving
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"runtime"
@@ -24,7 +25,7 @@ func waitFor(t testing.TB, condition func() bool) {
 
 // queued is how many requests wait for a model.
 func queued(ts *testServer, model string) int64 {
-	answer, err := (&adminService{server: ts.Server}).ExplainBatching(nil, &millracev1.ExplainBatchingRequest{Model: model})
+	answer, err := (&adminService{server: ts.Server}).ExplainBatching(context.Background(), &millracev1.ExplainBatchingRequest{Model: model})
 	if err != nil {
 		return -1
 	}

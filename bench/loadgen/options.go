@@ -42,32 +42,32 @@ const (
 // Options says how to load a server.
 type Options struct {
 	// Stream sends over bidirectional streams instead of unary calls.
-	Stream bool
+	Stream bool `json:"stream"`
 	// Concurrency is the number of unary calls in flight in a closed loop, and in
 	// an open loop the most there may be. 0 means 32, in an open loop 1024.
-	Concurrency int
+	Concurrency int `json:"concurrency"`
 	// Streams is the number of streams. 0 means 4.
-	Streams int
+	Streams int `json:"streams"`
 	// Window is the most requests in flight on one stream. 0 means 64.
-	Window int
+	Window int `json:"window"`
 	// Rate makes the loop open: requests due per second. 0 is a closed loop.
-	Rate float64
+	Rate float64 `json:"rate_per_second"`
 	// Arrivals spreads the requests of an open loop. Empty means Poisson.
-	Arrivals Arrivals
+	Arrivals Arrivals `json:"arrivals,omitempty"`
 	// Seed makes the random arrivals; the same seed gives the same times.
-	Seed uint64
+	Seed uint64 `json:"seed"`
 	// Warmup is the time before the measured time. It may be 0.
-	Warmup time.Duration
+	Warmup time.Duration `json:"warmup_ns"`
 	// Duration is the measured time. It must be given.
-	Duration time.Duration
+	Duration time.Duration `json:"duration_ns"`
 	// Drain is the longest wait for answers after the measured time. 0 means 5 s.
-	Drain time.Duration
+	Drain time.Duration `json:"drain_ns"`
 	// CheckEvery is how many answers there are to one that is decoded and compared.
 	// 0 means 256, 1 checks all, a negative number none.
-	CheckEvery int
+	CheckEvery int `json:"check_every"`
 	// SamplesMax keeps single measurements, up to this many, beside the
 	// percentiles. 0 keeps none.
-	SamplesMax int
+	SamplesMax int `json:"samples_max,omitempty"`
 	// Progress, when set, is called a few times a second from one goroutine.
 	Progress func(Progress) `json:"-"`
 }

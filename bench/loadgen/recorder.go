@@ -77,7 +77,9 @@ func (r *recorder) success(s sending, done time.Duration, checked bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	record(r.mu.latency, done-s.due)
-	record(r.mu.sendDelay, s.sent-s.due)
+	if s.sent > s.due {
+		record(r.mu.sendDelay, s.sent-s.due)
+	}
 	if checked {
 		r.mu.checked++
 	}

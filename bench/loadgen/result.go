@@ -25,9 +25,9 @@ type Result struct {
 	// request is due when it is sent.
 	Latency Percentiles `json:"latency"`
 	// SendDelay is the part of the latency that passed before an open loop's
-	// request was sent: large when the bound on outstanding requests was reached or
+	// request was sent; of a closed loop it is zero. It is large when the bound on outstanding requests was reached or
 	// the generator itself had no processor.
-	SendDelay Percentiles `json:"send_delay"`
+	SendDelay Percentiles `json:"send_delay,omitzero"`
 
 	// Errors counts requests without a right answer, by gRPC code or by what was
 	// wrong with the answer.
@@ -68,7 +68,11 @@ type Percentiles struct {
 	MaxMicros  float64 `json:"max_us"`
 }
 
+// percentiles are all zero when nothing was recorded.
 func percentiles(h *hdrhistogram.Histogram) Percentiles {
+	if h.TotalCount() == 0 {
+		return Percentiles{}
+	}
 	at := func(percentile float64) float64 { return float64(h.ValueAtPercentile(percentile)) / 1e3 }
 	return Percentiles{
 		MeanMicros: h.Mean() / 1e3,

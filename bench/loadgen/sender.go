@@ -37,6 +37,15 @@ func (r *run) sender(ctx context.Context, i int, from source) {
 	}
 }
 
+// sending marks a request as sent now. In a closed loop it was just due, and a second
+// look at the clock is saved.
+func (r *run) sending(a arrival) sending {
+	if r.options.Rate == 0 {
+		return sending{arrival: a, sent: a.due}
+	}
+	return sending{arrival: a, sent: r.clock.now()}
+}
+
 func (r *run) requestOf(a arrival) int { return a.seq % len(r.messages) }
 
 func (r *run) message(a arrival) *raw.Message { return &r.messages[r.requestOf(a)] }

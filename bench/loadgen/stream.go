@@ -71,7 +71,7 @@ func (s *streamSender) send(from source) {
 		if !ok {
 			break
 		}
-		s.inFlight <- sending{arrival: a, sent: s.run.clock.now()}
+		s.inFlight <- s.run.sending(a)
 		if err := s.client.SendMsg(s.run.message(a)); err != nil {
 			return // the receiver gets the reason
 		}

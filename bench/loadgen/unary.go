@@ -14,7 +14,7 @@ func (r *run) unary(ctx context.Context, i int, from source) {
 	conn, rec := r.conns[i%len(r.conns)], r.recorders[i%len(r.recorders)]
 	var reply raw.Message
 	for a, ok := from.next(); ok && ctx.Err() == nil; a, ok = from.next() {
-		s := sending{arrival: a, sent: r.clock.now()}
+		s := r.sending(a)
 		err := conn.Invoke(ctx, inference.GRPCInferenceService_ModelInfer_FullMethodName, r.message(a), &reply)
 		if err != nil {
 			r.failed(ctx, rec, s, errorKind(err), err)

@@ -19,7 +19,7 @@ func WriteLoad(out io.Writer, r *loadgen.Result) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "microseconds\tmean\tp50\tp90\tp95\tp99\tp99.9\tmax\t")
 	writePercentiles(table, "latency", r.Latency)
-	if r.SendDelay.P99Micros > 1 {
+	if r.SendDelay != (loadgen.Percentiles{}) {
 		writePercentiles(table, "until sent", r.SendDelay)
 	}
 	if err := table.Flush(); err != nil {

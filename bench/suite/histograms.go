@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/millrace-ml/millrace/bench/loadgen"
+	"github.com/millrace-ml/millrace/bench/models"
 )
 
 // onOverOff is the throughput with and without something.
@@ -16,7 +17,7 @@ type onOverOff struct {
 }
 
 func histogramsOverNone(ctx context.Context, b *bench) ([]float64, any, error) {
-	w, err := small.workload(1)
+	w, err := models.Small().Workload(1)
 	if err != nil {
 		return nil, nil, err
 	}

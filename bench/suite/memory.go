@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/millrace-ml/millrace/bench/models"
 	"github.com/millrace-ml/millrace/proto/inference"
 )
 
@@ -43,12 +44,13 @@ func memoryAfterCycles(ctx context.Context, b *bench) ([]float64, any, error) {
 	defer conn.Close()
 	client := inference.NewGRPCInferenceServiceClient(conn)
 
-	d := memory{Model: large.name}
+	model := models.Large().Name
+	d := memory{Model: model}
 	began := time.Now()
 	done := 0
 	for _, until := range []int{b.pace.cyclesBefore, b.pace.cycles} {
 		for ; done < until; done++ {
-			if err := cycle(ctx, client, large.name); err != nil {
+			if err := cycle(ctx, client, model); err != nil {
 				return nil, nil, fmt.Errorf("cycle %d: %w", done+1, err)
 			}
 		}

@@ -19,8 +19,10 @@ type pace struct {
 }
 
 var (
+	// Rounds are short, so that what is compared lies close together in time, and
+	// many, so that a disturbed few do not move the median.
 	fullPace = pace{
-		rounds: 5, warmup: 500 * time.Millisecond, round: 2500 * time.Millisecond,
+		rounds: 7, warmup: 300 * time.Millisecond, round: 1500 * time.Millisecond,
 		directEach: 500 * time.Millisecond,
 		quiet:      8 * time.Second, swapping: 12 * time.Second,
 		cyclesBefore: 20, cycles: 200, starts: 7, benchtime: "1s",

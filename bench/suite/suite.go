@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace-ml/millrace/bench/models"
 	"github.com/millrace-ml/millrace/bench/report"
 	"github.com/millrace-ml/millrace/engine"
 )
@@ -166,7 +167,7 @@ func newBench(o Options) (*bench, error) {
 	if o.Quick {
 		b.pace = quickPace
 	}
-	if err := writeModels(b.repository); err != nil {
+	if err := models.Write(b.repository); err != nil {
 		return nil, errors.Join(err, b.remove())
 	}
 	return b, nil

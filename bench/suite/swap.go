@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/millrace-ml/millrace/bench/loadgen"
+	"github.com/millrace-ml/millrace/bench/models"
 	millracev1 "github.com/millrace-ml/millrace/proto/millrace/v1"
 )
 
@@ -43,7 +44,7 @@ const (
 var errNoSwaps = errors.New("no requests were in flight during a swap, or before the first")
 
 func swapUnderLoad(ctx context.Context, b *bench) ([]float64, any, error) {
-	w, err := middle.workload(1)
+	w, err := models.Middle().Workload(1)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -65,7 +66,7 @@ func swapUnderLoad(ctx context.Context, b *bench) ([]float64, any, error) {
 	}
 	defer conns.Close()
 	result, err := loadgen.Run(ctx, conns, w, loadgen.Options{
-		Rate: capacityShare * capacity, Arrivals: loadgen.Poisson, SamplesMax: swapSamplesMax, CheckEvery: 1,
+		Rate: capacityShare * capacity, Arrivals: loadgen.Poisson, SamplesMax: swapSamplesMax, CheckEvery: 16,
 		Warmup: b.pace.warmup, Duration: b.pace.quiet + b.pace.swapping,
 	})
 	if err := errors.Join(err, swapper.stop()); err != nil {
@@ -160,7 +161,7 @@ func (s *swapper) run(ctx context.Context, admin millracev1.AdminClient, delay t
 		delay = swapPause
 		began := time.Now()
 		// A swap that has begun is not cancelled: the server would still be at it.
-		response, err := admin.SwapVersion(context.WithoutCancel(ctx), &millracev1.SwapVersionRequest{Model: middle.name, Version: version})
+		response, err := admin.SwapVersion(context.WithoutCancel(ctx), &millracev1.SwapVersionRequest{Model: models.Middle().Name, Version: version})
 		if err != nil {
 			return fmt.Errorf("swap to version %d: %w", version, err)
 		}

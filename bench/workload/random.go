@@ -14,19 +14,19 @@ import (
 
 // Spec says which requests to make.
 type Spec struct {
-	Model string
+	Model string `json:"model"`
 	// Version is sent with each request. Empty lets the server choose.
-	Version string
+	Version string `json:"version,omitempty"`
 	// Rows is the number of rows per request. 0 means 1.
-	Rows int
+	Rows int `json:"rows"`
 	// Shapes gives the extents of inputs, by name, that the model leaves open. A
 	// shape with one extent fewer than the model's leaves out the batch dimension.
-	Shapes map[string]tensor.Shape
+	Shapes map[string]tensor.Shape `json:"shapes,omitempty"`
 	// Seed makes the data; the same seed gives the same requests.
-	Seed uint64
+	Seed uint64 `json:"seed"`
 	// Distinct is the number of different requests to make. 0 means 64. Fewer are
 	// made when they would not fit in 256 MiB.
-	Distinct int
+	Distinct int `json:"distinct"`
 }
 
 // Input is what a model takes, as its metadata says: -1 stands for any extent.
@@ -133,7 +133,7 @@ func concreteShape(in Input, given tensor.Shape, rows int) (tensor.Shape, error)
 			ErrInvalidWorkload, in.Name, in.Shape)
 	}
 	if !shape.Known() {
-		return nil, fmt.Errorf("%w: input %q has shape %v with an open extent; give it with --shape %s:d1,d2,...",
+		return nil, fmt.Errorf("%w: input %q has shape %v with an open extent; give it with --shape %s:D1,D2",
 			ErrInvalidWorkload, in.Name, in.Shape, in.Name)
 	}
 	if !in.Shape.Matches(shape) {

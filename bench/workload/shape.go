@@ -17,7 +17,7 @@ func ParseShapes(texts []string) (map[string]tensor.Shape, error) {
 	for _, text := range texts {
 		at := strings.LastIndexAny(text, ":=")
 		if at <= 0 {
-			return nil, fmt.Errorf("%w: shape %q is not NAME:D1,D2,...", ErrInvalidWorkload, text)
+			return nil, fmt.Errorf("%w: shape %q is not NAME:D1,D2", ErrInvalidWorkload, text)
 		}
 		name := text[:at]
 		if shapes[name] != nil {

@@ -81,6 +81,9 @@ func (w *Workload) Description() string {
 	if w.Rows > 1 {
 		rows = fmt.Sprintf("%d rows", w.Rows)
 	}
-	return fmt.Sprintf("%s, %s per request, %d distinct requests of %d bytes",
-		w.Model, rows, len(w.Requests), len(w.Requests[0]))
+	bytes := 0
+	for _, encoded := range w.Requests {
+		bytes = max(bytes, len(encoded))
+	}
+	return fmt.Sprintf("%s, %s per request, %d distinct requests of up to %d bytes", w.Model, rows, len(w.Requests), bytes)
 }

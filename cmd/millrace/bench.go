@@ -82,7 +82,7 @@ func (f *benchFlags) add(flags *pflag.FlagSet) {
 
 	flags.StringVar(&f.Requests.Model, "model", "", "model to send requests to (required)")
 	flags.StringVar(&f.Requests.Version, "model-version", "", "version of the model (default: the server's choice)")
-	flags.IntVar(&f.Requests.Rows, "rows", 1, "rows in each request")
+	flags.IntVar(&f.Requests.Rows, "rows", 1, "rows in each request; with --input, how many the file's requests have")
 	flags.StringArrayVar(&f.shapes, "shape", nil, "`NAME:D1,D2,...` of an input whose extents the model leaves open; repeat for several")
 	flags.Uint64Var(&f.Requests.Seed, "seed", 1, "seed of random data and arrivals")
 	flags.IntVar(&f.Requests.Distinct, "distinct", 64, "number of different requests")
@@ -177,7 +177,7 @@ func newBenchSuiteCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Measure the server against its peers and its targets",
 		Long:  fmt.Sprintf(suiteServeLong, strings.Join(suite.ServeScenarios(), ", ")),
-		Example: `  millrace bench suite serve                      # all, about 8 minutes
+		Example: `  millrace bench suite serve                      # all, about 7 minutes
   millrace bench suite serve --only unary,stream  # two scenarios
   millrace bench suite serve --quick              # a few seconds, to see that it works`,
 		Args: cobra.NoArgs,

@@ -110,7 +110,10 @@ func (r *Repository) noteOutcome(m *model, err error) {
 	defer r.mu.Unlock()
 	m.fault = ""
 	if err == nil {
-		delete(r.mu.initial, m.name)
+		if _, failed := r.mu.initial[m.name]; failed {
+			delete(r.mu.initial, m.name)
+			r.opts.OnChange() // Ready may have changed
+		}
 		return
 	}
 	m.fault = fault(err)

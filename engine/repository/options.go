@@ -61,7 +61,7 @@ type Options struct {
 	// Attach is called for each version after its warm-up and before it becomes
 	// visible. An error fails the load. It may be nil.
 	Attach func(*Version) (Attachment, error)
-	// OnChange is called after the set of ready versions changed. It must not block
+	// OnChange is called after the set of ready versions, or Ready, changed. It must not block
 	// and must not call the repository. It may be nil.
 	OnChange func()
 	// Logger is where loads and their failures are reported; nil means

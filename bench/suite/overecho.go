@@ -7,6 +7,7 @@ import (
 
 	"github.com/millrace-ml/millrace/bench/echo"
 	"github.com/millrace-ml/millrace/bench/loadgen"
+	"github.com/millrace-ml/millrace/bench/models"
 )
 
 // overEcho is a server's requests per second beside the echo's, round by round.
@@ -29,7 +30,7 @@ func streamOverEcho(ctx context.Context, b *bench) ([]float64, any, error) {
 
 // overEcho compares our server with both echoes on the small model.
 func (b *bench) overEcho(ctx context.Context, o loadgen.Options) ([]float64, any, error) {
-	w, err := small.workload(1)
+	w, err := models.Small().Workload(1)
 	if err != nil {
 		return nil, nil, err
 	}

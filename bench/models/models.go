@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package suite
+// Package models holds the models that the benchmarks serve, the requests for them,
+// and the answers they should get.
+//
+// The models differ in what a request costs: of the small one, almost only the
+// transport; of the middle one, transport and run alike; of the large one, the run.
+//
+// Everything here is made anew from fixed seeds and changed by nobody.
+package models
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strconv"
@@ -13,34 +21,37 @@ import (
 	"github.com/millrace-ml/millrace/engine/tensor"
 )
 
-// testModel is a model that is served, with the network behind each version.
-type testModel struct {
-	name     string
+// Model is a model that is served, with the network behind each version.
+type Model struct {
+	Name     string
 	versions []*zoo.MLP
-	config   string
 }
 
-// The models differ in what a request costs: of the small one, almost only the
-// transport; of the middle one, transport and run alike; of the large one, the run.
-var (
-	small  = testModel{"mlp_small", []*zoo.MLP{zoo.SmallMLP()}, batching}
-	middle = testModel{"mlp_middle", []*zoo.MLP{zoo.MiddleMLP(), zoo.NewMLP("mlp_middle", 12, 256, 512, 256, 1)}, batching}
-	large  = testModel{"mlp_large", []*zoo.MLP{zoo.LargeMLP()}, batching}
-)
+// Small is 32-64-32-1.
+func Small() Model { return Model{"mlp_small", []*zoo.MLP{zoo.SmallMLP()}} }
 
-// batchSizeMax is the largest batch, served or run directly.
-const batchSizeMax = 256
+// Middle is 256-512-256-1, in two versions that answer differently.
+func Middle() Model {
+	const name, seed = "mlp_middle", 12
+	return Model{name, []*zoo.MLP{zoo.MiddleMLP(), zoo.NewMLP(name, seed, 256, 512, 256, 1)}}
+}
 
-const batching = "max_batch_size: 256\ndynamic_batching { }\n"
+// Large is 1024-2048-2048-1.
+func Large() Model { return Model{"mlp_large", []*zoo.MLP{zoo.LargeMLP()}} }
 
-func writeModels(repository string) error {
-	for _, m := range []testModel{small, middle, large} {
+// BatchSizeMax is the largest batch, served or run directly.
+const BatchSizeMax = 256
+
+// Write puts the models into a model repository.
+func Write(repository string) error {
+	config := fmt.Sprintf("max_batch_size: %d\ndynamic_batching { }\n", BatchSizeMax)
+	for _, m := range []Model{Small(), Middle(), Large()} {
 		for i, network := range m.versions {
-			if err := zoo.Write(repository, m.name, int64(i+1), network.Model()); err != nil {
+			if err := zoo.Write(repository, m.Name, int64(i+1), network.Model()); err != nil {
 				return err
 			}
 		}
-		if err := zoo.WriteConfig(repository, m.name, m.config); err != nil {
+		if err := zoo.WriteConfig(repository, m.Name, config); err != nil {
 			return err
 		}
 	}
@@ -50,10 +61,10 @@ func writeModels(repository string) error {
 // distinctRequests is small: the answers to all are computed by the slow reference.
 const distinctRequests = 16
 
-// workload makes requests of random rows, with the answers of every version.
-func (m testModel) workload(rows int) (*workload.Workload, error) {
+// Workload makes requests of random rows, with the answers of every version.
+func (m Model) Workload(rows int) (*workload.Workload, error) {
 	random := rand.New(rand.NewPCG(1, uint64(rows)))
-	w := workload.New(m.name, "", rows)
+	w := workload.New(m.Name, "", rows)
 	for i := range distinctRequests {
 		input := tensor.Tensor{
 			Name: "input", Datatype: tensor.FP32, Shape: tensor.Shape{int64(rows), int64(m.versions[0].InputWidth())},

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package suite_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/millrace-ml/millrace/bench/suite"
+	"github.com/millrace-ml/millrace/engine/onnxrt"
+	"github.com/millrace-ml/millrace/engine/onnxrt/onnxrttest"
+)
+
+// TestQuickSuite runs every scenario against the real program. It asserts that
+// everything is measured, and nothing about how fast it is.
+func TestQuickSuite(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the program and runs it for ten seconds")
+	}
+	backend := onnxrttest.Backend(t)
+	t.Setenv(onnxrt.LibraryEnv, onnxrttest.Runtime(t).Library())
+	t.Setenv("TMPDIR", t.TempDir())
+
+	var measured []string
+	r, err := suite.Serve(t.Context(), suite.Options{
+		Binary: buildProgram(t), Backend: backend, Source: "../..", Quick: true,
+		Progress: func(text string) { measured = append(measured, text) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(measured, " "), strings.Join(suite.ServeScenarios(), " "); got != want {
+		t.Errorf("measured %s, want %s", got, want)
+	}
+	if len(r.Rows) != len(suite.ServeScenarios())+1 { // the swap has two
+		t.Errorf("%d rows for %d scenarios", len(r.Rows), len(suite.ServeScenarios()))
+	}
+	for _, row := range r.Rows {
+		if row.Value == nil {
+			t.Errorf("%s: not measured: %s", row.Name, row.Note)
+		} else if strings.HasSuffix(row.Name, "failed requests") && *row.Value != 0 {
+			t.Errorf("%s: %g", row.Name, *row.Value)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "millrace-bench-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func buildProgram(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "millrace")
+	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../cmd/millrace").CombinedOutput(); err != nil {
+		t.Fatalf("build the program: %v\n%s", err, output)
+	}
+	return binary
+}
+
+func TestScenarioThatFailsLeavesItsRowUnmeasured(t *testing.T) {
+	r, err := suite.Serve(t.Context(), suite.Options{
+		Binary: filepath.Join(t.TempDir(), "nothing"), Backend: onnxrt.NewBackend(onnxrt.Options{}),
+		Quick: true, Only: []string{"start", "unary"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Rows) != 2 {
+		t.Fatalf("rows are %+v, want two", r.Rows)
+	}
+	for _, row := range r.Rows {
+		if row.Value != nil || row.Holds || !strings.Contains(row.Note, "no such file") {
+			t.Errorf("the row is %+v", row)
+		}
+	}
+}
+
+func TestSuiteEndsWithItsContext(t *testing.T) {
+	stopped := errors.New("stopped by hand")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(stopped)
+	_, err := suite.Serve(ctx, suite.Options{Binary: "nothing", Backend: onnxrt.NewBackend(onnxrt.Options{}), Quick: true})
+	if !errors.Is(err, stopped) {
+		t.Errorf("the suite ended with %v", err)
+	}
+}
+
+func TestInvalidOptions(t *testing.T) {
+	_, err := suite.Serve(t.Context(), suite.Options{Only: []string{"unary", "none such"}})
+	if !errors.Is(err, suite.ErrInvalidOptions) {
+		t.Fatalf("error is %v", err)
+	}
+	for _, text := range []string{"no program", "no backend", `"none such"`} {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("%q is missing in: %v", text, err)
+		}
+	}
+}
