@@ -22,6 +22,9 @@ var (
 	// ErrInvalidModel says that the model file or its configuration is at fault;
 	// loading it again without a change fails again.
 	ErrInvalidModel = errors.New("invalid model")
+	// ErrInvalidInput says that a run failed because of the values of its inputs; the
+	// client has to change them.
+	ErrInvalidInput = errors.New("invalid input")
 	// ErrUnavailable says that something the model needs is missing on this machine,
 	// such as the ONNX Runtime library or a GPU.
 	ErrUnavailable = errors.New("unavailable")

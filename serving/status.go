@@ -71,6 +71,7 @@ var statusRules = []struct {
 	{batching.ErrQueueFull, codes.Unavailable},
 	{batching.ErrInvalidItem, codes.Internal},
 	{batching.ErrInvalidOptions, codes.InvalidArgument},
+	{engine.ErrInvalidInput, codes.InvalidArgument},
 	{engine.ErrInvalidModel, codes.InvalidArgument},
 	{engine.ErrUnavailable, codes.Unavailable},
 	{modelconfig.ErrInvalidConfig, codes.InvalidArgument},

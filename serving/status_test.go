@@ -50,6 +50,7 @@ func TestStatusOfEverySentinel(t *testing.T) {
 		"batching.ErrInvalidItem":      {batching.ErrInvalidItem, codes.Internal, 500},
 		"batching.ErrInvalidOptions":   {batching.ErrInvalidOptions, codes.InvalidArgument, 400},
 		"engine.ErrInvalidModel":       {engine.ErrInvalidModel, codes.InvalidArgument, 400},
+		"engine.ErrInvalidInput":       {engine.ErrInvalidInput, codes.InvalidArgument, 400},
 		"engine.ErrUnavailable":        {engine.ErrUnavailable, codes.Unavailable, 503},
 		"modelconfig.ErrInvalidConfig": {modelconfig.ErrInvalidConfig, codes.InvalidArgument, 400},
 		"modelconfig.ErrUnsupported":   {modelconfig.ErrUnsupported, codes.Unimplemented, 501},

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/millrace-ml/millrace/bench/exporters/foreigntest"
+	"github.com/millrace-ml/millrace/bench/foreigntest"
 	"github.com/millrace-ml/millrace/engine/onnx/zoo"
 )
 

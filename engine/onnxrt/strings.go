@@ -12,6 +12,7 @@ import (
 
 	ort "github.com/yalue/onnxruntime_go"
 
+	"github.com/millrace-ml/millrace/engine"
 	"github.com/millrace-ml/millrace/engine/tensor"
 )
 
@@ -28,7 +29,7 @@ func fillStrings(t *ort.StringTensor, data []byte, n int64) error {
 		}
 		// The binding hands strings over as C strings, which would end here.
 		if bytes.IndexByte(element, 0) >= 0 {
-			return fmt.Errorf("element %d holds a zero byte, which strings of an ONNX model cannot carry here: encode the bytes as text", i)
+			return fmt.Errorf("%w: element %d holds a zero byte, which strings of an ONNX model cannot carry here: encode the bytes as text", engine.ErrInvalidInput, i)
 		}
 		contents = append(contents, string(element))
 		data = rest

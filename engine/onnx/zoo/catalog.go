@@ -62,7 +62,10 @@ func examples() []Entry {
 		entry("onnx_nobatch_int32_int32_int32", unbatched, func() *onnx.Model {
 			return SumDifferenceUnbatched("onnx_nobatch_int32_int32_int32", tensor.Int32)
 		}),
-		entry("identity_fp32", unbatched, func() *onnx.Model {
+		// Its only dimension would pass for a batch if it were left to be completed.
+		entry("identity_fp32", unbatched+`input { name: "INPUT0" data_type: TYPE_FP32 dims: [ -1 ] }
+output { name: "OUTPUT0" data_type: TYPE_FP32 dims: [ -1 ] }
+`, func() *onnx.Model {
 			return Identity("identity_fp32", tensor.FP32, onnx.Symbol("n"))
 		}),
 		entry("dummy", unbatched, func() *onnx.Model { return Increment("dummy") }),

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package foreigntest
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Python returns an interpreter with the packages of a requirements file.
+func Python(t testing.TB, requirements string) string {
+	t.Helper()
+	python := lookPath(t, "python3")
+	file, pins := pinFile(t, requirements)
+	folder := fetched(t, "python", pins, func(ctx context.Context, folder string) error {
+		if err := fetch(exec.CommandContext(ctx, python, "-m", "venv", folder)); err != nil {
+			return err
+		}
+		return fetch(exec.CommandContext(ctx, filepath.Join(folder, "bin", "python"), "-m", "pip", "install",
+			"--disable-pip-version-check", "--quiet", "--only-binary=:all:", "--requirement", file))
+	})
+	return filepath.Join(folder, "bin", "python")
+}
+
+// Node returns node and the NODE_PATH under which it finds the packages that the
+// package.json and package-lock.json of a folder name.
+func Node(t testing.TB, manifest string) (node, nodePath string) {
+	t.Helper()
+	node = lookPath(t, "node")
+	npm := lookPath(t, "npm")
+	_, names := pinFile(t, filepath.Join(manifest, "package.json"))
+	_, lock := pinFile(t, filepath.Join(manifest, "package-lock.json"))
+	folder := fetched(t, "npm", lock, func(ctx context.Context, folder string) error {
+		for name, content := range map[string][]byte{"package.json": names, "package-lock.json": lock} {
+			if err := os.WriteFile(filepath.Join(folder, name), content, 0o644); err != nil {
+				return err
+			}
+		}
+		install := exec.CommandContext(ctx, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+		install.Dir = folder
+		return fetch(install)
+	})
+	return node, filepath.Join(folder, "node_modules")
+}
+
+// GoProgram returns a program built from pkg, which is PACKAGE@VERSION.
+func GoProgram(t testing.TB, pkg string) string {
+	t.Helper()
+	goTool := lookPath(t, "go")
+	folder := fetched(t, "go", []byte(pkg), func(ctx context.Context, folder string) error {
+		install := exec.CommandContext(ctx, goTool, "install", pkg)
+		install.Env = append(os.Environ(), "GOBIN="+folder)
+		return fetch(install)
+	})
+	name, _, _ := strings.Cut(pkg, "@")
+	return filepath.Join(folder, path.Base(name))
+}
+
+// pinFile reads a file of pins, and gives its absolute path.
+func pinFile(t testing.TB, name string) (string, []byte) {
+	t.Helper()
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	absolute, err := filepath.Abs(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return absolute, content
+}
