@@ -116,6 +116,7 @@ func runBench(cmd *cobra.Command, flags benchFlags) error {
 	if err := checked.Validate(); err != nil {
 		return usageError{err}
 	}
+	collectRarely()
 	if progress, ok := progressTerminal(cmd.ErrOrStderr()); ok && !flags.quiet {
 		flags.Load.Progress = report.ProgressLine(progress)
 	}
@@ -193,6 +194,7 @@ func newBenchSuiteCommand() *cobra.Command {
 }
 
 func runSuite(cmd *cobra.Command, o suite.Options, jsonFile string) error {
+	collectRarely()
 	if o.Binary == "" {
 		self, err := os.Executable()
 		if err != nil {
@@ -237,8 +239,10 @@ func newBenchEchoCommand() *cobra.Command {
 	return cmd
 }
 
-// runEcho serves until ctx ends, under the server options of the serve command.
+// runEcho serves until ctx ends, under the server options and with the heap headroom
+// of the serve command.
 func runEcho(ctx context.Context, responseFile string, codec echo.Codec, port uint16) error {
+	keepHeapHeadroom(headroomAuto)
 	encoded, err := os.ReadFile(responseFile)
 	if err != nil {
 		return fmt.Errorf("response: %w", err)

@@ -96,6 +96,15 @@ func parseBytes(text string) (float64, bool) {
 
 func gibibytes(n float64) string { return fmt.Sprintf("%.1f GiB", n/(1<<30)) }
 
+// usableMemory is the machine's memory, or what the cgroup leaves of it, in bytes.
+func usableMemory(system fs.FS) (float64, bool) {
+	total, known := memoryField(system, "MemTotal:")
+	if limit, limited := cgroupMinimum(system, "memory.max", parseBytes); limited && limit < total {
+		return limit, true
+	}
+	return total, known
+}
+
 // memoryField reads a line of /proc/meminfo, such as "MemTotal: 16384 kB", in bytes.
 func memoryField(system fs.FS, name string) (float64, bool) {
 	fields := lineFields(system, "proc/meminfo", name)

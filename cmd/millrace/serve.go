@@ -57,6 +57,7 @@ func (o *serveOptions) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	o.logEffective(log)
+	keepHeapHeadroom(o.heapHeadroomMB)
 	warnForeign(o.given, log)
 	options.Repository.Backends, options.Repository.GPUs = o.backends(log)
 	if err := o.listen(ctx, &options); err != nil {
@@ -74,6 +75,9 @@ func (o *serveOptions) run(ctx context.Context, stderr io.Writer) error {
 func (o *serveOptions) serverOptions(log *slog.Logger) (serving.Options, error) {
 	repositoryOptions, err := o.repositoryOptions()
 	problems := []error{checkRefused(o.given), err}
+	if o.heapHeadroomMB < headroomAuto || o.heapHeadroomMB > headroomMBLimit {
+		problems = append(problems, fmt.Errorf("--heap-headroom-mb %d: give 0 to %d, or -1 for a share of the memory", o.heapHeadroomMB, headroomMBLimit))
+	}
 	if o.exitTimeoutSeconds < 1 {
 		problems = append(problems, fmt.Errorf("--exit-timeout-secs %d: give 1 or more", o.exitTimeoutSeconds))
 	}

@@ -43,6 +43,7 @@ type serveOptions struct {
 
 	exitTimeoutSeconds int
 	latencyHistograms  bool
+	heapHeadroomMB     int
 	log                logOptions
 
 	given *pflag.FlagSet
@@ -73,6 +74,7 @@ func (o *serveOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.id, "id", "triton", "server `name` in its metadata; several clients check for the default")
 	flags.IntVar(&o.exitTimeoutSeconds, "exit-timeout-secs", 30, "`seconds` that requests in flight have after a stop signal")
 	flags.BoolVar(&o.latencyHistograms, "latency-histograms", true, "keep latency histograms of each model")
+	flags.IntVar(&o.heapHeadroomMB, "heap-headroom-mb", headroomAuto, "`MiB` to allocate between two garbage collections; -1 is a 16th of the memory, at most 512; GOGC or GOMEMLIMIT in the environment override it")
 	addFlagsWithoutEffect(flags)
 	for _, older := range []string{"model-store", "strict-model-config"} {
 		flags.Lookup(older).Hidden = true

@@ -12,11 +12,19 @@ import (
 // gives it about a tenth.
 const backgroundNice = 10
 
-// lowerPriority makes the calling goroutine's work yield to that of other threads.
-// It cannot be undone without privileges, so the goroutine keeps its thread to
-// itself, and the thread ends with it. Without permission nothing changes, which
-// costs latency and nothing else.
-func lowerPriority() {
-	runtime.LockOSThread()
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), backgroundNice)
+// atLowPriority runs f and waits for it, on a thread that yields to all others. The
+// priority cannot be raised again without privileges, so the thread ends with f.
+//
+// f should spend its time outside Go code, as a library that opens a model does:
+// there the thread holds nothing that others wait for. Go code of low priority would
+// hold up the collector, and everything with it.
+func atLowPriority(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), backgroundNice)
+		f()
+	}()
+	<-done
 }

@@ -4,5 +4,5 @@
 
 package repository
 
-// lowerPriority does nothing where the system has no priority of single threads.
-func lowerPriority() {}
+// atLowPriority just runs f where the system has no priority of single threads.
+func atLowPriority(f func()) { f() }

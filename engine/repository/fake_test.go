@@ -34,6 +34,7 @@ type fakeBackend struct {
 	violations atomic.Int64 // closed twice, or in the wrong order
 
 	onLoad func(dir string)            // called at the start of Load, if set
+	onMake func()                      // called at each NewInstance, if set
 	onRun  func(shapes []tensor.Shape) // called at each Run, if set
 }
 
@@ -74,6 +75,9 @@ type fakeModel struct {
 func (m *fakeModel) Signature() engine.Signature { return m.signature }
 
 func (m *fakeModel) NewInstance(engine.Placement) (engine.Instance, error) {
+	if m.backend.onMake != nil {
+		m.backend.onMake()
+	}
 	m.instances.Add(1)
 	m.backend.instances.Add(1)
 	return &fakeInstance{model: m}, nil

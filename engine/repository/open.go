@@ -112,8 +112,7 @@ type opener struct {
 }
 
 // open runs every step up to the moment before the version becomes visible. On
-// failure it gives back all it took. It must have a goroutine of its own, because it
-// may lower the priority of its thread.
+// failure it gives back all it took.
 func (o *opener) open(ctx context.Context) (v *Version, err error) {
 	v = &Version{
 		Model: o.src.model, Number: o.number, source: o.src.versions[o.number], folder: o.src.folder.retain(),
@@ -194,9 +193,6 @@ func tensorInfos(specs []engine.TensorSpec) []modelconfig.TensorInfo {
 }
 
 func (o *opener) load(ctx context.Context, v *Version, watch *stopwatch) error {
-	if o.quiet && !makesThreads(v.Placements) {
-		lowerPriority()
-	}
 	model, err := o.backend.Load(ctx, o.src.versionDir(o.number), v.Config)
 	if err != nil {
 		return err
@@ -207,7 +203,18 @@ func (o *opener) load(ctx context.Context, v *Version, watch *stopwatch) error {
 	return nil
 }
 
-func (o *opener) instantiate(_ context.Context, v *Version, watch *stopwatch) error {
+// instantiate is where the library reads the model, which takes longest.
+func (o *opener) instantiate(_ context.Context, v *Version, watch *stopwatch) (err error) {
+	if o.quiet && !makesThreads(v.Placements) {
+		atLowPriority(func() { err = v.makeInstances() })
+	} else {
+		err = v.makeInstances()
+	}
+	watch.lap("instances", "%d", len(v.Instances))
+	return err
+}
+
+func (v *Version) makeInstances() error {
 	for _, placement := range v.Placements {
 		instance, err := v.model.NewInstance(placement)
 		if err != nil {
@@ -215,15 +222,11 @@ func (o *opener) instantiate(_ context.Context, v *Version, watch *stopwatch) er
 		}
 		v.Instances = append(v.Instances, instance)
 	}
-	watch.lap("instances", "%d", len(v.Instances))
-	if o.quiet && makesThreads(v.Placements) {
-		lowerPriority()
-	}
 	return nil
 }
 
 func (o *opener) warmUp(ctx context.Context, v *Version, watch *stopwatch) error {
-	w := warmup{version: v, src: o.src, logger: o.repository.opts.Logger}
+	w := warmup{version: v, src: o.src, logger: o.repository.opts.Logger, quiet: o.quiet}
 	if err := w.run(ctx); err != nil {
 		return err
 	}

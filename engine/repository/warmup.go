@@ -27,6 +27,27 @@ type warmup struct {
 	version *Version
 	src     *source
 	logger  *slog.Logger
+	// quiet: requests are served meanwhile, so rest after each run.
+	quiet bool
+}
+
+// While requests are served, a warm-up rests after each run for restShare times as
+// long as the run took, though not longer than restMax. So it takes a fraction of one
+// core, and requests that need the core wait for one run at the most.
+const (
+	restShare = 3
+	restMax   = 50 * time.Millisecond
+)
+
+// rest leaves the cores to requests. It is cut short when ctx ends.
+func (w *warmup) rest(ctx context.Context, ran time.Duration) {
+	if !w.quiet {
+		return
+	}
+	select {
+	case <-time.After(min(restShare*ran, restMax)):
+	case <-ctx.Done():
+	}
 }
 
 func (w *warmup) run(ctx context.Context) error {
@@ -81,9 +102,9 @@ func (w *warmup) runBuckets(ctx context.Context) error {
 func (w *warmup) runBucket(ctx context.Context, rows int) error {
 	inputs := w.bucketInputs(rows)
 	for i, instance := range w.version.Instances {
-		elapsed, err := runOnce(ctx, instance, inputs)
+		elapsed, err := w.runOnce(ctx, instance, inputs)
 		if err == nil && i == 0 && elapsed < bucketBudget {
-			elapsed, err = runOnce(ctx, instance, inputs)
+			elapsed, err = w.runOnce(ctx, instance, inputs)
 		}
 		if err != nil {
 			return err
@@ -169,7 +190,7 @@ func (w *warmup) runSample(ctx context.Context, sample *modelconfig.Warmup) erro
 func (w *warmup) runSampleOn(ctx context.Context, instance engine.Instance, inputs []warmupTensor) error {
 	streamer, ok := instance.(engine.Streamer)
 	if !ok || !w.decoupled() {
-		_, err := runOnce(ctx, instance, inputs)
+		_, err := w.runOnce(ctx, instance, inputs)
 		return err
 	}
 	tensors := make([]tensor.Tensor, len(inputs))
@@ -184,7 +205,7 @@ func (w *warmup) runSampleOn(ctx context.Context, instance engine.Instance, inpu
 }
 
 // runOnce runs one batch and measures the run itself.
-func runOnce(ctx context.Context, instance engine.Instance, inputs []warmupTensor) (time.Duration, error) {
+func (w *warmup) runOnce(ctx context.Context, instance engine.Instance, inputs []warmupTensor) (time.Duration, error) {
 	shapes := make([]tensor.Shape, len(inputs))
 	for i := range inputs {
 		shapes[i] = inputs[i].shape
@@ -203,5 +224,7 @@ func runOnce(ctx context.Context, instance engine.Instance, inputs []warmupTenso
 	}
 	begin := time.Now()
 	err = instance.Run(ctx, binding)
-	return time.Since(begin), err
+	elapsed := time.Since(begin)
+	w.rest(ctx, elapsed)
+	return elapsed, err
 }

@@ -3,10 +3,13 @@
 package repository
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/millrace-ml/millrace/engine"
 	"github.com/millrace-ml/millrace/engine/modelconfig"
@@ -159,4 +162,30 @@ func TestReshaped(t *testing.T) {
 			t.Errorf("%v as %v: %v, want %v", c.dims, c.reshape, got, c.want)
 		}
 	}
+}
+
+// TestWarmupRestsBesideServing: a run is followed by a rest in proportion, bounded,
+// and cut short by the end of the load.
+func TestWarmupRestsBesideServing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rested := func(w warmup, ctx context.Context, ran time.Duration) time.Duration {
+			begin := time.Now()
+			w.rest(ctx, ran)
+			return time.Since(begin)
+		}
+		if got := rested(warmup{}, t.Context(), time.Second); got != 0 {
+			t.Errorf("rested %v with nothing to serve", got)
+		}
+		if got := rested(warmup{quiet: true}, t.Context(), time.Millisecond); got != restShare*time.Millisecond {
+			t.Errorf("rested %v after a millisecond", got)
+		}
+		if got := rested(warmup{quiet: true}, t.Context(), time.Hour); got != restMax {
+			t.Errorf("rested %v after an hour, want %v", got, restMax)
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if got := rested(warmup{quiet: true}, ended, time.Hour); got != 0 {
+			t.Errorf("rested %v though the load was over", got)
+		}
+	})
 }
