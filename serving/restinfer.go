@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/millrace-ml/millrace/engine/tensor"
-	"github.com/millrace-ml/millrace/serving/internal/jsontensor"
+	"github.com/millrace-ml/millrace/engine/tensor/jsontensor"
 )
 
 // restRequest is an inference request in JSON.

@@ -18,7 +18,7 @@ var serveScenarios = []scenario{
 	},
 	{
 		name: "throughput",
-		rows: []promise{{"middle MLP, 64 in flight of 32 rows: rows/s over direct runs at their best batch", report.AtLeast(0.85)}},
+		rows: []promise{{"middle MLP, 64 in flight of 64 rows: rows/s over direct runs at their best batch", report.AtLeast(0.85)}},
 		run:  rowsOverDirect,
 	},
 	{

@@ -35,10 +35,10 @@ type rowsLoad struct {
 func rowsLoads() []rowsLoad {
 	unary := loadgen.Options{Concurrency: 64}
 	return []rowsLoad{
-		{rows: 32, options: unary},
+		{rows: 64, options: unary},
 		{rows: 1, options: unary},
-		{rows: 128, options: unary},
-		{rows: 32, options: loadgen.Options{Stream: true, Streams: 4, Window: 16}},
+		{rows: 16, options: unary},
+		{rows: 64, options: loadgen.Options{Stream: true, Streams: 4, Window: 16}},
 	}
 }
 

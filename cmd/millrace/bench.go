@@ -242,7 +242,7 @@ func newBenchEchoCommand() *cobra.Command {
 // runEcho serves until ctx ends, under the server options and with the heap headroom
 // of the serve command.
 func runEcho(ctx context.Context, responseFile string, codec echo.Codec, port uint16) error {
-	keepHeapHeadroom(headroomAuto)
+	defer keepHeapHeadroom(headroomAuto)()
 	encoded, err := os.ReadFile(responseFile)
 	if err != nil {
 		return fmt.Errorf("response: %w", err)

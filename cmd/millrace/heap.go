@@ -5,6 +5,7 @@ package main
 import (
 	"io/fs"
 	"os"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -20,23 +21,22 @@ const (
 	headroomAuto = -1
 )
 
-// headroom is memory that is reserved and never touched, so that it takes no room.
-// The collector counts it as live and starts a cycle when the heap has doubled: not
-// before that much again was allocated. A server's own heap is a few MiB, for which
-// the collector would otherwise run dozens of times a second, each time for a
-// millisecond or more that requests wait for.
-var headroom []byte
-
-// keepHeapHeadroom sets the headroom of this process. It leaves the collector alone
-// where the environment already configures it.
-func keepHeapHeadroom(megabytes int) {
+// keepHeapHeadroom reserves memory until it is released and never touches it, so that
+// it takes no room. The collector counts it as live and starts a cycle when the heap
+// has doubled: not before that much again was allocated. A server's own heap is a few
+// MiB, for which the collector would otherwise run dozens of times a second, each
+// time for a millisecond or more that requests wait for.
+//
+// It leaves the collector alone where the environment already configures it.
+func keepHeapHeadroom(megabytes int) (release func()) {
 	if collectorConfigured() {
-		return
+		return func() {}
 	}
 	if megabytes == headroomAuto {
 		megabytes = defaultHeadroomMB(os.DirFS("/"))
 	}
-	headroom = make([]byte, megabytes<<20)
+	headroom := make([]byte, megabytes<<20)
+	return func() { runtime.KeepAlive(headroom) }
 }
 
 // defaultHeadroomMB is the headroom for the memory that the process may use.

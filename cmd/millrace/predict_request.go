@@ -166,22 +166,11 @@ func (in *jsonInput) encode(known []*inference.ModelMetadataResponse_TensorMetad
 	if err != nil {
 		return nil, nil, err
 	}
-	raw, err := encodeValues(datatype, values)
+	raw, err := encodeElements(datatype, values)
 	if err != nil {
 		return nil, nil, err
 	}
 	return &inference.ModelInferRequest_InferInputTensor{Name: in.Name, Datatype: datatypeName, Shape: shape}, raw, nil
-}
-
-func encodeValues(datatype tensor.Datatype, values []any) ([]byte, error) {
-	raw := make([]byte, 0, len(values)*datatype.Size())
-	for i, value := range values {
-		var err error
-		if raw, err = appendElement(raw, datatype, value); err != nil {
-			return nil, fmt.Errorf("element %d: %w", i, err)
-		}
-	}
-	return raw, nil
 }
 
 func inputNames(known []*inference.ModelMetadataResponse_TensorMetadata) string {

@@ -69,18 +69,9 @@ func outputElements(response *inference.ModelInferResponse, i, elementsMax int) 
 	if i >= len(response.RawOutputContents) {
 		return nil, false, fmt.Errorf("output %q: the server sent no raw contents for it", output.Name)
 	}
-	raw, datatype := response.RawOutputContents[i], tensor.ParseDatatype(output.Datatype)
-	text = append(text, '[')
-	for n := 0; len(raw) > 0; n++ {
-		if n == elementsMax {
-			return append(text, ']'), true, nil
-		}
-		if n > 0 {
-			text = append(text, ',')
-		}
-		if text, raw, err = appendElementJSON(text, datatype, raw); err != nil {
-			return nil, false, fmt.Errorf("output %q: element %d: %w", output.Name, n, err)
-		}
+	text, more, err = decodeElements(tensor.ParseDatatype(output.Datatype), response.RawOutputContents[i], elementsMax)
+	if err != nil {
+		return nil, false, fmt.Errorf("output %q: %w", output.Name, err)
 	}
-	return append(text, ']'), false, nil
+	return text, more, nil
 }

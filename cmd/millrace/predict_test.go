@@ -169,7 +169,7 @@ func TestPredictErrors(t *testing.T) {
 		{"negative shape", []string{"--model", "pair", "--input", "NUMBERS=[1]", "--shape", "NUMBERS:-1"}, "", exitUsage, "extents of 0 or more"},
 		{"unknown model", []string{"--model", "none", "--input", "A=[1]"}, "", exitFailure, "NotFound: Request for unknown model: 'none' is not found"},
 		{"unknown input", []string{"--model", "pair", "--input", "A=[1]"}, "", exitFailure, `input "A": the model has no such input; its inputs are NUMBERS (INT32 [-1,3]), WORDS`},
-		{"bad element", []string{"--model", "pair", "--input", "NUMBERS=[1,2,3.5]"}, "", exitFailure, `input "NUMBERS": element 2: 3.5 is not a INT32`},
+		{"bad element", []string{"--model", "pair", "--input", "NUMBERS=[1,2,3.5]"}, "", exitFailure, `input "NUMBERS": element 2: 3.5 is not written as an integer, want one for INT32`},
 		{"no fit", []string{"--model", "pair", "--input", "NUMBERS=[1,2,3,4]"}, "", exitFailure, "do not fit the model's shape [-1,3]"},
 		{"ragged", []string{"--model", "pair", "--input", "NUMBERS=[[1,2,3],[4]]"}, "", exitFailure, "have 3 and 1 elements"},
 		{"unknown field", []string{"--model", "pair", "--json", "-"}, `{"inputz":[]}`, exitFailure, `standard input: json: unknown field "inputz"`},
@@ -252,7 +252,7 @@ func TestOutputErrors(t *testing.T) {
 		Outputs:           []*inference.ModelInferResponse_InferOutputTensor{{Name: "A", Datatype: "INT32"}, {Name: "B", Datatype: "INT32"}},
 		RawOutputContents: [][]byte{{1, 2, 3, 4, 5}},
 	}
-	if _, _, err := outputElements(response, 0, -1); err == nil || !strings.Contains(err.Error(), `output "A": element 1`) {
+	if _, _, err := outputElements(response, 0, -1); err == nil || !strings.Contains(err.Error(), `output "A": 5 bytes are not whole elements`) {
 		t.Errorf("five bytes of INT32: %v", err)
 	}
 	if _, _, err := outputElements(response, 1, -1); err == nil || !strings.Contains(err.Error(), "no raw contents") {

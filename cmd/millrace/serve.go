@@ -57,7 +57,7 @@ func (o *serveOptions) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	o.logEffective(log)
-	keepHeapHeadroom(o.heapHeadroomMB)
+	defer keepHeapHeadroom(o.heapHeadroomMB)()
 	warnForeign(o.given, log)
 	options.Repository.Backends, options.Repository.GPUs = o.backends(log)
 	if err := o.listen(ctx, &options); err != nil {

@@ -14,7 +14,7 @@ import (
 // FuzzParse: nothing panics; what Parse takes is JSON, and survives Append and
 // Parse unchanged.
 //
-//	go test -run '^$' -fuzz FuzzParse -fuzztime 20s ./serving/internal/jsontensor
+//	go test -run '^$' -fuzz FuzzParse -fuzztime 20s ./engine/tensor/jsontensor
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`[1,-2.5e3,"NaN"]`), uint8(tensor.FP32), int8(3), int8(1))
 	f.Add([]byte(`[[1,2],[3,4]]`), uint8(tensor.Int64), int8(2), int8(2))
