@@ -34,7 +34,7 @@ var ErrInvalidOptions = errors.New("invalid suite options")
 type Options struct {
 	// Binary is the program under test, with its serve, demo-repository and bench
 	// commands. It must be given.
-	Binary string `json:"binary"`
+	Binary string `json:"-"`
 	// Backend runs models in this process. It must be given.
 	Backend engine.Backend `json:"-"`
 	// Source is the folder of the module's source, for what only its tests can

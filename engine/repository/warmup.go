@@ -35,7 +35,7 @@ type warmup struct {
 // long as the run took, though not longer than restMax. So it takes a fraction of one
 // core, and requests that need the core wait for one run at the most.
 const (
-	restShare = 3
+	restShare = 9
 	restMax   = 50 * time.Millisecond
 )
 
