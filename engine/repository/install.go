@@ -2,6 +2,8 @@
 
 package repository
 
+import "runtime/debug"
+
 // install makes the opened versions visible together, in place of their
 // predecessors, and takes those out of service that keep does not want. It returns
 // the versions it retired. Between two lookups everything changes at once. When the
@@ -57,7 +59,13 @@ func (r *Repository) finish(m *model, v *Version) {
 	if s := m.versions[v.Number]; s != nil && s.leaving == v {
 		*s = versionState{state: StateUnavailable, reason: reasonUnloaded}
 	}
+	last := len(m.live()) == 0 && !r.mu.closed
 	r.mu.Unlock()
+	if last {
+		// What loading left on the Go heap goes back too. After a swap it does not:
+		// the collection would be paid by requests, and the next load uses the memory.
+		debug.FreeOSMemory()
+	}
 	r.opts.Logger.Info("version unloaded", "model", v.Model, "version", v.Number)
 	r.leave(m)
 	close(v.released)
