@@ -51,8 +51,9 @@ lint: check-tools ## gofmt, go vet and staticcheck
 	go vet ./...
 	$(STATICCHECK) ./...
 
-generate: check-tools ## write the Go code of the .proto files
+generate: check-tools ## write the Go code of the .proto files and the assembly of the kernels
 	@cd proto/_gen && go run .
+	@kernels/_gen/generate.sh
 
 generate-check: check-tools ## fail when generated code is not up to date
 	@scripts/generate-check.sh
