@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/millrace-ml/millrace/engine"
+	"github.com/millrace-ml/millrace/engine/internal/modelfile"
 	"github.com/millrace-ml/millrace/engine/modelconfig"
 )
 
@@ -32,7 +33,7 @@ func (b *Backend) Name() string { return BackendName }
 // Inspect reads a model's signature from its file. It does not need the library.
 // Outputs that cannot be served are left out; Load logs them.
 func (b *Backend) Inspect(dir string, config *modelconfig.Config) (engine.Signature, error) {
-	file, err := modelFile(dir, config)
+	file, err := modelfile.Find(dir, config)
 	if err != nil {
 		return engine.Signature{}, err
 	}
@@ -52,7 +53,7 @@ func (b *Backend) Load(ctx context.Context, dir string, config *modelconfig.Conf
 	if _, err := Open(b.opts); err != nil {
 		return nil, err
 	}
-	file, err := modelFile(dir, config)
+	file, err := modelfile.Find(dir, config)
 	if err != nil {
 		return nil, err
 	}

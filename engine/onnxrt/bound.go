@@ -40,7 +40,7 @@ func newBound(g *graph, l layout, memory []byte) (*bound, error) {
 		spec := g.signature.Inputs[i]
 		value, err := newInput(spec.Datatype, p, memory)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("input %q: %w", spec.Name, err), b.destroy())
+			return nil, errors.Join(fmt.Errorf("input %q: %w", spec.Name, err), b.Destroy())
 		}
 		b.shapes = append(b.shapes, p.shape)
 		b.inputs = append(b.inputs, value)
@@ -51,7 +51,7 @@ func newBound(g *graph, l layout, memory []byte) (*bound, error) {
 		spec := g.signature.Outputs[i]
 		value, err := newOutput(spec.Datatype, p, memory)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("output %q: %w", spec.Name, err), b.destroy())
+			return nil, errors.Join(fmt.Errorf("output %q: %w", spec.Name, err), b.Destroy())
 		}
 		b.outputs = append(b.outputs, value)
 		b.outputData = append(b.outputData, p.in(memory))
@@ -151,18 +151,8 @@ func (b *bound) bind(session *ort.DynamicAdvancedSession) error {
 	return nil
 }
 
-// fits reports whether b is for inputs of these shapes.
-func (b *bound) fits(shapes []tensor.Shape) bool {
-	if len(shapes) != len(b.shapes) {
-		return false
-	}
-	for i, s := range shapes {
-		if !slices.Equal(s, b.shapes[i]) || (s == nil) != (b.shapes[i] == nil) {
-			return false
-		}
-	}
-	return true
-}
+// Shapes implements shapecache.Entry.
+func (b *bound) Shapes() []tensor.Shape { return b.shapes }
 
 // reset makes the binding what Bind promises, whatever its last user left in it.
 func (b *bound) reset() {
@@ -174,8 +164,8 @@ func (b *bound) reset() {
 	}
 }
 
-// destroy releases the library's values. The binding cannot run after it.
-func (b *bound) destroy() error {
+// Destroy releases the library's values. The binding cannot run after it.
+func (b *bound) Destroy() error {
 	var problems []error
 	if b.io != nil {
 		problems = append(problems, b.io.Destroy())

@@ -8,17 +8,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/bits"
 
 	ort "github.com/yalue/onnxruntime_go"
 
 	"github.com/millrace-ml/millrace/engine"
+	"github.com/millrace-ml/millrace/engine/internal/modelfile"
+	"github.com/millrace-ml/millrace/engine/internal/shapecache"
 	"github.com/millrace-ml/millrace/engine/tensor"
 )
-
-// rowsPrepared is up to which row count bindings are made when the instance is;
-// beyond it powers of two are, and others when first asked for.
-const rowsPrepared = 64
 
 // instance executes one batch at a time, in memory of its own.
 type instance struct {
@@ -31,7 +28,7 @@ type instance struct {
 	direct bool
 
 	arena  arena
-	cache  cache
+	cache  shapecache.Cache[*bound]
 	latest *bound
 }
 
@@ -40,14 +37,12 @@ var _ engine.Instance = (*instance)(nil)
 // prepare lays out what can be foreseen, so that serving finds it made, and a model
 // that cannot run fails to load. Without batching, rowsMax is 0.
 func (in *instance) prepare(rowsMax int) error {
-	for _, rows := range preparedRows(rowsMax) {
-		shapes, ok := in.model.graph.rowShapes(rows)
+	for _, rows := range shapecache.Rows(rowsMax) {
+		shapes, ok := modelfile.RowShapes(in.model.graph.signature.Inputs, rows)
 		if !ok {
 			return nil
 		}
-		if in.cache.byRows == nil && rows > 0 {
-			in.cache.byRows = make([]*bound, min(rowsMax, rowsCached)+1)
-		}
+		in.cache.ReserveRows(rowsMax)
 		if _, err := in.lay(shapes); err != nil {
 			return err
 		}
@@ -55,23 +50,10 @@ func (in *instance) prepare(rowsMax int) error {
 	return nil
 }
 
-// preparedRows lists the row counts to prepare for. The largest comes first, so that
-// the arena does not have to grow.
-func preparedRows(rowsMax int) []int {
-	rows := []int{rowsMax}
-	for power := 1 << bits.Len(uint(max(rowsMax-1, 0))) >> 1; power > rowsPrepared; power /= 2 {
-		rows = append(rows, power)
-	}
-	for n := min(rowsPrepared, rowsMax-1); n > 0; n-- {
-		rows = append(rows, n)
-	}
-	return rows
-}
-
 // Bind lays the instance's memory out for inputs of the given shapes, or finds the
 // layout made before.
 func (in *instance) Bind(shapes []tensor.Shape) (*engine.Binding, error) {
-	b := in.cache.find(shapes)
+	b := in.cache.Find(shapes)
 	if b == nil {
 		var err error
 		if b, err = in.lay(shapes); err != nil {
@@ -103,9 +85,9 @@ func (in *instance) lay(shapes []tensor.Shape) (*bound, error) {
 		err = b.complete()
 	}
 	if err != nil {
-		return nil, errors.Join(err, b.destroy())
+		return nil, errors.Join(err, b.Destroy())
 	}
-	return b, in.cache.put(b)
+	return b, in.cache.Put(b)
 }
 
 // reserve grows the arena. What pointed into it goes first.
@@ -114,7 +96,7 @@ func (in *instance) reserve(bytes int) error {
 		return nil
 	}
 	in.latest = nil
-	if err := in.cache.clear(); err != nil {
+	if err := in.cache.Clear(); err != nil {
 		return err
 	}
 	return in.arena.grow(bytes)
@@ -152,7 +134,7 @@ func (in *instance) run(b *bound) error {
 func (in *instance) runAgain(b *bound) error {
 	in.model.distrust.Store(true)
 	in.latest = nil
-	if err := in.cache.clear(); err != nil {
+	if err := in.cache.Clear(); err != nil {
 		return err
 	}
 	again, err := in.lay(b.shapes)
@@ -173,7 +155,7 @@ func (in *instance) runAgain(b *bound) error {
 // Close releases the instance's memory, and its session where it has its own.
 func (in *instance) Close() error {
 	in.latest = nil
-	problems := []error{in.cache.clear(), in.arena.release()}
+	problems := []error{in.cache.Clear(), in.arena.release()}
 	if in.private {
 		problems = append(problems, in.session.Destroy())
 		trimHeap()

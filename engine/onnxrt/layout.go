@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/millrace-ml/millrace/engine/internal/modelfile"
 	"github.com/millrace-ml/millrace/engine/tensor"
 )
 
@@ -16,39 +17,6 @@ const arenaBytesMax = 1 << 40
 // tensorAlignment of every tensor within an arena: a cache line, and the widest
 // vector registers that the library loads from.
 const tensorAlignment = 64
-
-// rowShapes are the input shapes of a run of so many rows. It reports false when
-// more than the rows may vary between runs.
-func (g *graph) rowShapes(rows int) ([]tensor.Shape, bool) {
-	shapes := make([]tensor.Shape, len(g.signature.Inputs))
-	for i, in := range g.signature.Inputs {
-		shape := slices.Clone(in.Shape)
-		if rows > 0 && len(shape) > 0 && shape[0] < 0 {
-			shape[0] = int64(rows)
-		}
-		if in.Optional || !shape.Known() {
-			return nil, false
-		}
-		shapes[i] = shape
-	}
-	return shapes, true
-}
-
-// check reports how shapes differ from what the model takes.
-func (g *graph) check(shapes []tensor.Shape) error {
-	if len(shapes) != len(g.signature.Inputs) {
-		return fmt.Errorf("%d input shapes given, the model has %d inputs", len(shapes), len(g.signature.Inputs))
-	}
-	for i, in := range g.signature.Inputs {
-		if shapes[i] == nil && in.Optional {
-			continue
-		}
-		if !in.Shape.Matches(shapes[i]) {
-			return fmt.Errorf("input %q has shape %v, the model takes %v", in.Name, shapes[i], in.Shape)
-		}
-	}
-	return nil
-}
 
 // outputShape is the shape of output i in a run on inputs of the given shapes, nil
 // where it is not known before the run. What a graph declares is not always true:
@@ -83,7 +51,7 @@ type layout struct {
 // layOut places the tensors of a run on inputs of the given shapes. Inputs come
 // first, so that their places do not depend on which outputs are known.
 func (g *graph) layOut(shapes []tensor.Shape, distrust bool) (layout, error) {
-	if err := g.check(shapes); err != nil {
+	if err := modelfile.CheckShapes(g.signature.Inputs, shapes); err != nil {
 		return layout{}, err
 	}
 	var l layout

@@ -117,17 +117,3 @@ func TestInputLeftOut(t *testing.T) {
 		t.Errorf("an output that depends on it has shape %v", s)
 	}
 }
-
-func TestRowShapes(t *testing.T) {
-	g := twoInputs()
-	if _, ok := g.rowShapes(4); ok {
-		t.Error("an optional input does not vary with the rows alone")
-	}
-	g.signature.Inputs = g.signature.Inputs[:1]
-	if shapes, ok := g.rowShapes(4); !ok || !slices.Equal(shapes[0], tensor.Shape{4, 5}) {
-		t.Errorf("got %v, %v", shapes, ok)
-	}
-	if shapes, ok := g.rowShapes(0); ok {
-		t.Errorf("without batching the first dimension is unknown too, got %v", shapes)
-	}
-}
