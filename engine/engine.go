@@ -59,6 +59,13 @@ type Backend interface {
 	Load(ctx context.Context, dir string, config *modelconfig.Config) (Model, error)
 }
 
+// Resolver is implemented by a backend that stands for others. The backend that Resolve
+// picks for a model takes its place, name included, from then on; it may already hold
+// the model open, which is released when it is not loaded. Errors are those of Inspect.
+type Resolver interface {
+	Resolve(ctx context.Context, dir string, config *modelconfig.Config) (Backend, error)
+}
+
 // Model is an opened model, able to make instances.
 type Model interface {
 	Signature() Signature

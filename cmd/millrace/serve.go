@@ -16,9 +16,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace-ml/millrace/engine"
+	"github.com/millrace-ml/millrace/engine/auto"
 	"github.com/millrace-ml/millrace/engine/builtin"
+	"github.com/millrace-ml/millrace/engine/native"
 	"github.com/millrace-ml/millrace/engine/onnxrt"
 	"github.com/millrace-ml/millrace/engine/repository"
+	"github.com/millrace-ml/millrace/kernels/cpu"
 	"github.com/millrace-ml/millrace/serving"
 )
 
@@ -168,13 +171,17 @@ func defaultMaxBatchSize(settings []string) (int, error) {
 // missing ONNX Runtime is no error here: each model that needs it says so.
 func (o *serveOptions) backends(log *slog.Logger) ([]engine.Backend, []int) {
 	library := onnxrt.Options{Library: o.onnxruntimeLibrary, Logger: log}
-	all := append(builtin.Backends(), onnxrt.NewBackend(library))
+	other := onnxrt.NewBackend(library)
+	either := &auto.Backend{Native: native.Backend{}, Other: other, Logger: log}
+	all := append(builtin.Backends(), native.Backend{}, other, either)
+	log.Info("native engine", "cpu", cpu.Active().String())
 	runtime, err := onnxrt.Open(library)
 	if err != nil {
-		log.Warn("ONNX models cannot be loaded", "error", err)
+		log.Warn("only models that the native engine covers can be loaded", "error", err)
 		return all, nil
 	}
 	gpus := runtime.GPUs()
+	either.GPUs = len(gpus) > 0
 	log.Info("ONNX Runtime", "version", runtime.Version(), "library", runtime.Library(), "gpus", len(gpus))
 	return all, gpus
 }

@@ -74,8 +74,9 @@ func Normalize(c *Config, opts Options) error {
 	return nil
 }
 
-// normalizeBackend derives backend and platform from each other. Backends other
-// than ONNX Runtime's have no platform of their own and keep what is written.
+// normalizeBackend derives backend and platform from each other; where neither is
+// given, the backend is picked when the model is opened. Backends other than ONNX
+// Runtime's have no platform of their own and keep what is written.
 func (c *Config) normalizeBackend() error {
 	if c.EnsembleScheduling != nil || c.Platform == platformEnsemble {
 		return nil // refused by Validate, with all else that is wrong
@@ -86,6 +87,9 @@ func (c *Config) normalizeBackend() error {
 				c.Platform, c.Name, platformONNXRuntime)
 		}
 		c.Backend = BackendONNXRuntime
+		if c.Platform == "" {
+			c.Backend = BackendAuto
+		}
 	}
 	if c.Backend != BackendONNXRuntime {
 		return nil

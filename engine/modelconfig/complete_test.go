@@ -29,7 +29,7 @@ var (
 )
 
 func TestComplete(t *testing.T) {
-	const onnx = `name: "m" platform: "onnxruntime_onnx" backend: "onnxruntime" default_model_filename: "model.onnx"
+	const onnx = `name: "m" backend: "auto" default_model_filename: "model.onnx"
 		version_policy { latest { num_versions: 1 } } `
 	const onCPU = ` instance_group { name: "m" kind: KIND_CPU count: 2 }`
 	const batchedTensors = `
@@ -67,9 +67,15 @@ func TestComplete(t *testing.T) {
 		{name: "both given, nothing is decided on batching", config: `max_batch_size: 8` + batchedTensors, io: batched,
 			want: onnx + onCPU + batchedTensors + `max_batch_size: 8`},
 		{name: "other version policy and file", config: `version_policy { all {} } default_model_filename: "v.onnx"` + unbatchedTensors,
-			want: `name: "m" platform: "onnxruntime_onnx" backend: "onnxruntime" version_policy { all {} } default_model_filename: "v.onnx"` +
+			want: `name: "m" backend: "auto" version_policy { all {} } default_model_filename: "v.onnx"` +
 				onCPU + unbatchedTensors},
 		{name: "empty version policy", config: `version_policy {}` + unbatchedTensors, want: onnx + onCPU + unbatchedTensors},
+		{name: "platform given", config: `platform: "onnxruntime_onnx"` + unbatchedTensors,
+			want: `name: "m" platform: "onnxruntime_onnx" backend: "onnxruntime" default_model_filename: "model.onnx"
+				version_policy { latest { num_versions: 1 } }` + onCPU + unbatchedTensors},
+		{name: "backend given", config: `backend: "onnxruntime"` + unbatchedTensors,
+			want: `name: "m" platform: "onnxruntime_onnx" backend: "onnxruntime" default_model_filename: "model.onnx"
+				version_policy { latest { num_versions: 1 } }` + onCPU + unbatchedTensors},
 		{name: "own backend", config: `backend: "native"` + unbatchedTensors,
 			want: `name: "m" backend: "native" default_model_filename: "model.onnx" version_policy { latest { num_versions: 1 } }` +
 				onCPU + unbatchedTensors},

@@ -143,13 +143,16 @@ func (o *opener) open(ctx context.Context) (v *Version, err error) {
 }
 
 // configure completes the configuration from the model file and checks it.
-func (o *opener) configure(_ context.Context, v *Version, watch *stopwatch) error {
+func (o *opener) configure(ctx context.Context, v *Version, watch *stopwatch) error {
 	opts := &o.repository.opts
 	c, err := o.src.config()
 	if err != nil {
 		return err
 	}
 	if err := modelconfig.Normalize(c, opts.completion(v.Model)); err != nil {
+		return err
+	}
+	if err := o.resolve(ctx, c); err != nil {
 		return err
 	}
 	signature, err := o.backend.Inspect(o.src.versionDir(o.number), c)
@@ -177,6 +180,20 @@ func (o *opener) configure(_ context.Context, v *Version, watch *stopwatch) erro
 	v.Placements, err = placements(c)
 	watch.lap("configure", "backend %s", c.Backend)
 	return err
+}
+
+// resolve puts the backend that a Resolver picks in its place.
+func (o *opener) resolve(ctx context.Context, c *modelconfig.Config) error {
+	resolver, ok := o.backend.(engine.Resolver)
+	if !ok {
+		return nil
+	}
+	backend, err := resolver.Resolve(ctx, o.src.versionDir(o.number), c)
+	if err != nil {
+		return err
+	}
+	o.backend, c.Backend = backend, backend.Name()
+	return modelconfig.Normalize(c, o.repository.opts.completion(c.Name))
 }
 
 // modelIO puts a signature in the terms of the configuration.

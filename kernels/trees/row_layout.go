@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trees
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// laneSplit is a split of one tree with the leaves it clears.
+type laneSplit struct {
+	rowSplit
+	first, last int  // clears first <= leaf < last
+	clearsRight bool // rather than the left branch
+}
+
+// laneTree is a tree with its leaves in the order of L1: the nodes and leaves (as
+// Node.True) where lanes end.
+type laneTree struct {
+	splits []laneSplit
+	leaves []int32
+}
+
+// laneTests calls f with each test that clears what the split clears.
+func (s *laneSplit) laneTests(f func(test rowSplit, complement bool)) {
+	if s.clearsRight {
+		f(s.rowSplit, true)
+		return
+	}
+	s.tests(f)
+}
+
+// add appends the tree below at, down to where ends says. It recurses no deeper than
+// there are leaves.
+func (t *laneTree) add(e *Ensemble, at int32, ends childCounts) {
+	if ends.of(at) == 1 {
+		t.leaves = append(t.leaves, at)
+		return
+	}
+	from, _ := rowSplitOf(&e.Nodes[at])
+	s := laneSplit{rowSplit: from, first: len(t.leaves)}
+	near, far := s.left, s.right
+	// An equal split is two tests for leaving the one branch: the other cannot be left
+	// by any number of tests of which one has to hold.
+	if !s.equal && ends.of(s.right) < ends.of(s.left) {
+		s.clearsRight = true
+		near, far = far, near
+	}
+	i := len(t.splits)
+	t.splits = append(t.splits, s)
+	t.add(e, near, ends)
+	t.splits[i].last = len(t.leaves)
+	t.add(e, far, ends)
+}
+
+// laneBuilder lays out an ensemble in lanes.
+type laneBuilder struct {
+	e      *Ensemble
+	gifts  *rowGifts
+	leaves childCounts
+	ends   childCounts // where lanes end: leaves, or twigs where twigged is set
+
+	twigged bool
+
+	index binIndex
+	span  *rowSpan
+}
+
+// lanesOf lays out an ensemble in the way that is estimated to be fastest; nil where
+// that is to walk it, or it does not fit.
+func lanesOf(e *Ensemble, gifts *rowGifts) []*rowSpan {
+	leaves, twigs := countLeaves(e), countTwigs(e)
+	var best []*rowSpan
+	cost := len(e.Roots) * walkCost
+	for i, ends := range []childCounts{leaves, twigs} {
+		for _, size := range []int{max(len(e.Roots), 1), laneCount} {
+			b := laneBuilder{e: e, gifts: gifts, leaves: leaves, ends: ends, twigged: i == 1}
+			spans, ok := b.build(size)
+			if c := costOf(spans); ok && c < cost {
+				best, cost = spans, c
+			}
+			if ok && len(spans) == 1 && spans[0].bins.banks() <= 1 {
+				break // nothing is won by bins of their own for each group
+			}
+		}
+	}
+	return best
+}
+
+// build makes spans of so many trees; ok is false where one does not fit.
+func (b *laneBuilder) build(size int) (spans []*rowSpan, ok bool) {
+	for first := 0; first < len(b.e.Roots); first += size {
+		span := b.spanOf(b.e.Roots[first:min(first+size, len(b.e.Roots))])
+		if span == nil {
+			return nil, false
+		}
+		spans = append(spans, span)
+	}
+	return spans, len(spans) > 0
+}
+
+// spanOf lays trees out in groups; nil where they do not fit.
+func (b *laneBuilder) spanOf(roots []int32) *rowSpan {
+	b.index = newBinIndex()
+	trees := make([]laneTree, len(roots))
+	for i, root := range roots {
+		if b.ends.of(root) > leavesMax {
+			return nil
+		}
+		trees[i].add(b.e, root, b.ends)
+		if !b.addBins(root) {
+			return nil
+		}
+	}
+	b.span = &rowSpan{bins: b.index.build()}
+	if b.twigged {
+		if b.span.bins.banks() > 1 {
+			return nil
+		}
+		b.addTwig(nil)
+	}
+	for first := 0; first < len(trees); first += laneCount {
+		b.addGroup(trees[first:min(first+laneCount, len(trees))])
+	}
+	if b.twigged {
+		b.span.twigs = alignedCopy(b.span.twigs)
+	}
+	return b.span
+}
+
+// addBins notes what a tree compares with.
+func (b *laneBuilder) addBins(root int32) bool {
+	ok := true
+	b.e.visit(root, func(n *Node) {
+		s, known := rowSplitOf(n)
+		ok = ok && known
+		s.tests(func(test rowSplit, _ bool) { b.index.add(test) })
+	})
+	return ok
+}
+
+// laneStep is one lane of a step.
+type laneStep struct{ place, bound, mask uint8 }
+
+// step is what the kernels need of a test, without a mask, and its bank.
+func (b *laneBuilder) step(test rowSplit, complement bool) (s laneStep, bank int) {
+	slot, bound := b.index.find(binKey{test.feature, test.missingRight}, test.bound)
+	bins := &b.span.bins
+	bank, place := slot/bins.half, slot%bins.half
+	if complement {
+		place, bound = place+bins.half, boundsMax-bound
+	}
+	return laneStep{place: uint8(place), bound: uint8(bound)}, bank
+}
+
+// addGroup lays out up to 64 trees.
+func (b *laneBuilder) addGroup(trees []laneTree) {
+	g := rowGroup{trees: len(trees), planes: 1}
+	for i := range trees {
+		g.planes = max(g.planes, (len(trees[i].leaves)+planeSize-1)/planeSize)
+	}
+	g.perPlane = (laneCount/4 + g.planes - 1) / g.planes
+	banks := b.span.bins.banks()
+	cells := make([][laneCount][]laneStep, g.planes*banks)
+	for lane := range trees {
+		for i := range trees[lane].splits {
+			s := &trees[lane].splits[i]
+			s.laneTests(func(test rowSplit, complement bool) {
+				step, bank := b.step(test, complement)
+				for plane := s.first / planeSize; plane*planeSize < s.last; plane++ {
+					step.mask = planeMask(s, plane)
+					cell := &cells[(g.planes-1-plane)*banks+bank][lane]
+					*cell = append(*cell, step)
+				}
+			})
+		}
+	}
+	for i := range cells {
+		g.emit(&cells[i])
+	}
+	g.steps = alignedCopy(g.steps)
+	if b.twigged {
+		b.addTwigs(&g, trees)
+	} else {
+		b.addGifts(&g, trees)
+	}
+	b.span.groups = append(b.span.groups, g)
+}
+
+// planeMask is which leaves of a plane a split clears.
+func planeMask(s *laneSplit, plane int) uint8 {
+	first := max(s.first-plane*planeSize, 0)
+	last := min(s.last-plane*planeSize, planeSize)
+	return uint8(1<<last - 1<<first)
+}
+
+// emit appends the steps of a plane and bank.
+func (g *rowGroup) emit(cell *[laneCount][]laneStep) {
+	n := 0
+	for lane := range cell {
+		n = max(n, len(cell[lane]))
+	}
+	g.counts = append(g.counts, uint16(n))
+	for i := range n {
+		var step [stepBytes]uint8
+		for lane := range cell {
+			s := laneStep{bound: neverFires}
+			if i < len(cell[lane]) {
+				s = cell[lane][i]
+			}
+			step[lane], step[laneCount+lane], step[2*laneCount+lane] = s.place, s.bound, s.mask
+		}
+		g.steps = append(g.steps, step[:]...)
+	}
+}
+
+// addGifts notes what the leaves of a group's trees give. Lanes without a tree give -0:
+// adding that changes nothing.
+func (b *laneBuilder) addGifts(g *rowGroup, trees []laneTree) {
+	stride := g.planes * planeSize
+	g.gifts = make([]uint32, laneCount*stride)
+	for i := range g.gifts {
+		g.gifts[i] = noGift
+	}
+	for lane := range trees {
+		for i, leaf := range trees[lane].leaves {
+			g.gifts[lane*stride+i] = b.gifts.of(^leaf)
+		}
+	}
+}
+
+const noGift = 1 << 31 // the bits of -0
+
+// addTwigs lays out what lanes of a group end in. Lanes without a tree have twig 0.
+func (b *laneBuilder) addTwigs(g *rowGroup, trees []laneTree) {
+	g.first = make([]uint32, laneCount)
+	for lane := range trees {
+		g.first[lane] = uint32(len(b.span.twigs) / twigBytes)
+		for _, at := range trees[lane].leaves {
+			var t laneTree
+			t.add(b.e, at, b.leaves)
+			b.addTwig(&t)
+		}
+	}
+}
+
+// addTwig appends a twig; nil is one that gives nothing.
+func (b *laneBuilder) addTwig(t *laneTree) {
+	var twig [twigBytes]uint8
+	for i := range twigSize {
+		twig[twigBounds+i] = neverFires
+		binary.LittleEndian.PutUint32(twig[twigGifts+4*i:], noGift)
+	}
+	if t != nil {
+		n := 0
+		for i := range t.splits {
+			s := &t.splits[i]
+			s.laneTests(func(test rowSplit, complement bool) {
+				step, _ := b.step(test, complement)
+				twig[n], twig[twigBounds+n] = step.place, step.bound
+				for leaf := s.first; leaf < s.last; leaf++ {
+					clears := twig[twigClears+2*leaf:]
+					binary.LittleEndian.PutUint16(clears, load16(clears)|1<<n)
+				}
+				n++
+			})
+		}
+		for i, leaf := range t.leaves {
+			binary.LittleEndian.PutUint32(twig[twigGifts+4*i:], b.gifts.of(^leaf))
+		}
+	}
+	b.span.twigs = append(b.span.twigs, twig[:]...)
+}
+
+func load16(b []uint8) uint16 { return binary.LittleEndian.Uint16(b) }
+
+func load32(b []uint8) uint32 { return binary.LittleEndian.Uint32(b) }
+
+// Estimates in cycles of one row, from measurements on Zen 4.
+const (
+	walkCost  = 80 // a tree
+	binCost   = 6  // a slot
+	stepCost  = 4
+	planeCost = 8
+	sumCost   = 3 // a tree
+	twigCost  = 6 // a tree
+)
+
+// costOf estimates the cycles of one row.
+func costOf(spans []*rowSpan) int {
+	cost := 0
+	for _, span := range spans {
+		cost += len(span.bins.slots) * binCost
+		for i := range span.groups {
+			g := &span.groups[i]
+			c := len(g.steps)/stepBytes*stepCost + g.planes*planeCost
+			if span.twigs != nil {
+				c += g.trees * twigCost
+			} else {
+				c = max(c, g.trees*sumCost)
+			}
+			cost += c
+		}
+	}
+	return cost
+}
+
+// childCounts is how much there is below each node: leaves, or what stands for them.
+type childCounts []int32
+
+// of counts what is below a child or root.
+func (c childCounts) of(at int32) int {
+	if at < 0 {
+		return 1
+	}
+	return int(c[at])
+}
+
+// countLeaves counts leaves.
+func countLeaves(e *Ensemble) childCounts {
+	counts := make(childCounts, len(e.Nodes)+1)
+	e.visitUp(func(i int32, n *Node) { counts[i] = int32(counts.of(n.True) + counts.of(n.False)) })
+	return counts
+}
+
+// countTwigs counts the twigs that a tree is cut into, and leaves outside of any.
+func countTwigs(e *Ensemble) childCounts {
+	// A split that is two tests counts as two.
+	tests := make(childCounts, len(e.Nodes)+1)
+	twigs := make(childCounts, len(e.Nodes)+1)
+	e.visitUp(func(i int32, n *Node) {
+		tests[i] = int32(tests.of(n.True) + tests.of(n.False))
+		if n.Compare == Equal || n.Compare == NotEqual || n.Compare == Member {
+			tests[i]++
+		}
+		twigs[i] = 1
+		if tests[i] > twigSize {
+			twigs[i] = int32(twigs.of(n.True) + twigs.of(n.False))
+		}
+	})
+	return twigs
+}
+
+// visit calls f with each node below a root, parents first.
+func (e *Ensemble) visit(root int32, f func(n *Node)) {
+	for todo := []int32{root}; len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if at >= 0 {
+			f(&e.Nodes[at])
+			todo = append(todo, e.Nodes[at].True, e.Nodes[at].False)
+		}
+	}
+}
+
+// visitUp calls f with each node of every tree, children first.
+func (e *Ensemble) visitUp(f func(i int32, n *Node)) {
+	var order []int32
+	for _, root := range e.Roots {
+		order = append(order[:0], root)
+		for i := 0; i < len(order); i++ {
+			if at := order[i]; at >= 0 {
+				order = append(order, e.Nodes[at].True, e.Nodes[at].False)
+			}
+		}
+		for i := len(order) - 1; i >= 0; i-- {
+			if at := order[i]; at >= 0 {
+				f(at, &e.Nodes[at])
+			}
+		}
+	}
+}
+
+// addGifts adds values in order.
+func addGifts(gifts []uint32, sum float32) float32 {
+	for _, g := range gifts {
+		sum += math.Float32frombits(g)
+	}
+	return sum
+}
