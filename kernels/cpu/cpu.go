@@ -54,6 +54,9 @@ func (l Level) String() string {
 	return fmt.Sprintf("level %d", uint8(l))
 }
 
+// MarshalText gives the level's name, as JSON shows it.
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
 // Parse reads a level's name.
 func Parse(name string) (Level, error) {
 	for l := Generic; l < levels; l++ {

@@ -95,7 +95,7 @@ var elements = []element{
 	{name: "softplus", doc: "log(1 + exp(x))", f: plain(softplus)},
 	{name: "mish", doc: "x * tanh(log(1 + exp(x)))", f: plain(mish)},
 	{name: "erf", doc: "the error function", f: plain(erf), keep: 12},
-	{name: "gelu", doc: "x times the normal distribution", f: plain(gelu), keep: 8},
+	{name: "gelu", doc: "x times the normal distribution", f: plain(gelu), keep: 7},
 	{name: "geluTanh", doc: "gelu by its approximation with tanh", f: plain(geluTanh), keep: 6},
 	{name: "relu", doc: "max(x, 0)", f: plain(relu)},
 	{name: "leakyRelu", doc: "x, times alpha below 0", parameters: "alpha", f: leakyRelu},
