@@ -3,147 +3,129 @@
 package exporters
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 
 	"github.com/millrace-ml/millrace/proto/inference"
 )
 
-// How far a served probability may be from the library's own, which it calculates in
-// other precision and order than the exported graph. Graphs give a small probability
-// as one minus a large one, so what remains of it is exact to FP32's steps near one.
-const (
-	relativeErrorMax = 1e-5
-	absoluteErrorMax = 1.0 / (1 << 22)
-)
+// relativeErrorMax is how far a served float may be from the library's own, which it
+// calculates in other precision and order than the exported graph. Each output has an
+// absolute error on top: see STEP in suite/case.py.
+const relativeErrorMax = 1e-5
 
-// modelCase is a model and what its library answers to all rows. Probabilities has
-// no name where the exported graph does not give them as a tensor.
+// modelCase is a model, rows for it, and what its library says of them.
 type modelCase struct {
-	Model string
-	Input struct{ Name, Datatype string }
-	Label struct {
-		Name   string
-		Values []int64
-	}
-	Probabilities struct {
-		Name   string
-		Values [][]float64
-	}
+	Model, Exporter string
+	Rows            int
+	// Exact says that the floats must be the same in every bit, whatever the batch,
+	// the backend and the level of the CPU.
+	Exact   bool
+	Inputs  []caseInput
+	Outputs []caseOutput
+}
+
+// caseInput is an input of all rows; Shape is that of one row.
+type caseInput struct {
+	Name, Datatype string
+	Shape          []int64
+	Values         elements
+}
+
+// caseOutput is what the library says of all rows. Outputs that the exported graph
+// does not give as tensors are not among them.
+type caseOutput struct {
+	Name, Datatype string
+	// Absolute bounds the error of a float that is zero.
+	Absolute float64
+	Values   elements
 }
 
 // requests asks for all rows in order, size of them at once; the last request has
 // what is left.
-func (m modelCase) requests(rows [][]float64, size int) []*inference.ModelInferRequest {
+func (m modelCase) requests(size int) []*inference.ModelInferRequest {
 	var requests []*inference.ModelInferRequest
-	for first := 0; first < len(rows); first += size {
-		requests = append(requests, m.request(rows[first:min(first+size, len(rows))]))
+	for first := 0; first < m.Rows; first += size {
+		requests = append(requests, m.request(first, min(first+size, m.Rows)))
 	}
 	return requests
 }
 
-func (m modelCase) request(rows [][]float64) *inference.ModelInferRequest {
-	var raw []byte
-	for _, row := range rows {
-		for _, value := range row {
-			raw = m.appendInput(raw, value)
-		}
+func (m modelCase) request(first, end int) *inference.ModelInferRequest {
+	request := &inference.ModelInferRequest{ModelName: m.Model}
+	for _, in := range m.Inputs {
+		width := in.Values.count() / m.Rows
+		request.Inputs = append(request.Inputs, &inference.ModelInferRequest_InferInputTensor{
+			Name: in.Name, Datatype: in.Datatype, Shape: append([]int64{int64(end - first)}, in.Shape...),
+		})
+		request.RawInputContents = append(request.RawInputContents, in.Values.encode(in.Datatype, first*width, end*width))
 	}
-	return &inference.ModelInferRequest{
-		ModelName: m.Model,
-		Inputs: []*inference.ModelInferRequest_InferInputTensor{{
-			Name: m.Input.Name, Datatype: m.Input.Datatype, Shape: []int64{int64(len(rows)), int64(len(rows[0]))},
-		}},
-		RawInputContents: [][]byte{raw},
-	}
+	return request
 }
 
-func (m modelCase) appendInput(raw []byte, value float64) []byte {
-	if m.Input.Datatype == "FP64" {
-		return binary.LittleEndian.AppendUint64(raw, math.Float64bits(value))
-	}
-	return binary.LittleEndian.AppendUint32(raw, math.Float32bits(float32(value)))
-}
-
-// check compares the answers to all rows, in order, with the library's.
-func (m modelCase) check(answers []*inference.ModelInferResponse) error {
-	labels, err := output(answers, m.Label.Name)
-	if err != nil {
-		return err
-	}
-	if len(labels) != len(m.Label.Values) {
-		return fmt.Errorf("%d labels for %d rows", len(labels), len(m.Label.Values))
-	}
-	for row, want := range m.Label.Values {
-		if labels[row] != float64(want) {
-			return fmt.Errorf("row %d: label %v, the library says %d", row, labels[row], want)
+// check compares the answers to all rows, in order, with the library's, and those of
+// an exact model with the answers before. It may be called from many goroutines.
+func (m modelCase) check(answers []*inference.ModelInferResponse, bits *firstAnswers) error {
+	for _, want := range m.Outputs {
+		got, err := output(answers, want)
+		if err != nil {
+			return err
 		}
-	}
-	if m.Probabilities.Name == "" {
-		return nil
-	}
-	return m.checkProbabilities(answers)
-}
-
-func (m modelCase) checkProbabilities(answers []*inference.ModelInferResponse) error {
-	got, err := output(answers, m.Probabilities.Name)
-	if err != nil {
-		return err
-	}
-	for row, classes := range m.Probabilities.Values {
-		if len(got) < len(classes) {
-			return fmt.Errorf("row %d: no probabilities", row)
+		if got.count() != want.Values.count() {
+			return fmt.Errorf("output %q: %d elements for %d rows, the library gives %d", want.Name, got.count(), m.Rows, want.Values.count())
 		}
-		for class, want := range classes {
-			if math.Abs(got[class]-want) > relativeErrorMax*want+absoluteErrorMax {
-				return fmt.Errorf("row %d: probability of class %d is %v, the library says %v", row, class, got[class], want)
-			}
+		if err := want.compare(got, want.Values.count()/m.Rows); err != nil {
+			return fmt.Errorf("output %q: %w", want.Name, err)
 		}
-		got = got[len(classes):]
-	}
-	if len(got) > 0 {
-		return fmt.Errorf("%d probabilities after the last row", len(got))
+		if !m.Exact || want.Datatype != "FP32" {
+			continue
+		}
+		if err := bits.compare(m.Model+" "+want.Name, got.numbers); err != nil {
+			return fmt.Errorf("output %q: %w", want.Name, err)
+		}
 	}
 	return nil
 }
 
-// output joins the values of one output over all answers.
-func output(answers []*inference.ModelInferResponse, name string) ([]float64, error) {
-	var values []float64
+// compare holds the answers to the library's.
+func (c caseOutput) compare(got elements, width int) error {
+	for i, want := range c.Values.strings {
+		if got.strings[i] != want {
+			return fmt.Errorf("row %d: %q, the library says %q", i/width, got.strings[i], want)
+		}
+	}
+	exact := c.Datatype != "FP32" && c.Datatype != "FP64"
+	for i, want := range c.Values.numbers {
+		is := float64(got.numbers[i])
+		// Written so that NaN is no answer.
+		near := math.Abs(is-float64(want)) <= relativeErrorMax*math.Abs(float64(want))+c.Absolute
+		if is != float64(want) && (exact || !near) {
+			return fmt.Errorf("row %d, element %d: %v, the library says %v", i/width, i%width, is, want)
+		}
+	}
+	return nil
+}
+
+// output joins the elements of one output over all answers.
+func output(answers []*inference.ModelInferResponse, want caseOutput) (elements, error) {
+	var all elements
 	for _, answer := range answers {
 		found := false
 		for i, out := range answer.Outputs {
-			if out.Name != name {
+			if out.Name != want.Name {
 				continue
 			}
 			found = true
-			var err error
-			if values, err = appendValues(values, out.Datatype, answer.RawOutputContents[i]); err != nil {
-				return nil, fmt.Errorf("output %q: %w", name, err)
+			if out.Datatype != want.Datatype {
+				return elements{}, fmt.Errorf("output %q is %s, the graph says %s", want.Name, out.Datatype, want.Datatype)
+			}
+			if err := all.decode(out.Datatype, answer.RawOutputContents[i]); err != nil {
+				return elements{}, fmt.Errorf("output %q: %w", want.Name, err)
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("an answer lacks output %q", name)
+			return elements{}, fmt.Errorf("an answer lacks output %q", want.Name)
 		}
 	}
-	return values, nil
-}
-
-func appendValues(values []float64, datatype string, raw []byte) ([]float64, error) {
-	width := map[string]int{"INT64": 8, "FP32": 4, "FP64": 8}[datatype]
-	if width == 0 || len(raw)%width != 0 {
-		return nil, fmt.Errorf("%d bytes of %s", len(raw), datatype)
-	}
-	for ; len(raw) > 0; raw = raw[width:] {
-		switch datatype {
-		case "INT64":
-			values = append(values, float64(int64(binary.LittleEndian.Uint64(raw))))
-		case "FP32":
-			values = append(values, float64(math.Float32frombits(binary.LittleEndian.Uint32(raw))))
-		case "FP64":
-			values = append(values, math.Float64frombits(binary.LittleEndian.Uint64(raw)))
-		}
-	}
-	return values, nil
+	return all, nil
 }

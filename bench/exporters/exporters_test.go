@@ -3,155 +3,146 @@
 package exporters
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
+	"slices"
+	"strings"
 	"testing"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	"github.com/millrace-ml/millrace/bench/foreigntest"
-	"github.com/millrace-ml/millrace/proto/inference"
 )
 
-// dataEnv names the folder of data sets.
-const dataEnv = "MILLRACE_DATA"
+const (
+	// dataEnv names the folder of data sets.
+	dataEnv = "MILLRACE_DATA"
+	// exportersEnv is "all", or an interpreter that has exporters.
+	exportersEnv = "MILLRACE_EXPORTERS"
 
-// predictions are the rows to ask for and what each model's library says of them.
-type predictions struct {
-	Rows  [][]float64
-	Cases []modelCase
-}
+	requirements    = "requirements.txt"
+	allRequirements = "requirements-more.txt"
+)
 
 func TestExportedModels(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains models and builds the binary")
 	}
-	transactions := findTransactions(t)
-	python := foreigntest.Python(t, "requirements.txt")
+	data := findData(t)
+	python := findPython(t)
 	folder := t.TempDir()
-	foreigntest.Run(t, exec.CommandContext(t.Context(), python, "export.py", transactions, folder))
-	expected := readPredictions(t, filepath.Join(folder, "cases.json"))
-	server := foreigntest.Serve(t, foreigntest.Build(t), filepath.Join(folder, "models"))
+	export := exec.CommandContext(t.Context(), python, "-B", "export.py", data, folder)
+	// Threads that spin while they wait make a busy machine many times slower.
+	export.Env = append(os.Environ(), "OMP_WAIT_POLICY=passive")
+	foreigntest.Run(t, export)
 
-	conn, err := grpc.NewClient(server.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
+	made := readManifest(t, folder)
+	for _, exporter := range made.Absent {
+		t.Run(exporter, func(t *testing.T) {
+			t.Skipf("%s is not installed; %s=all fetches it", exporter, exportersEnv)
+		})
 	}
-	t.Cleanup(func() { conn.Close() })
-	client := inference.NewGRPCInferenceServiceClient(conn)
-	for _, m := range expected.Cases {
-		t.Run(m.Model, func(t *testing.T) { checkModel(t, client, m, expected.Rows) })
+	cases := readCases(t, folder, made)
+	binary, models := foreigntest.Build(t), filepath.Join(folder, "models")
+	var bits firstAnswers
+	for _, b := range []backend{onnxRuntime, native} {
+		t.Run(b.name, func(t *testing.T) { b.serve(t, binary, models, cases, &bits) })
 	}
 }
 
-// findTransactions returns the training data or skips the test.
-func findTransactions(t *testing.T) string {
+// findData returns the folder of data sets or skips the test.
+func findData(t *testing.T) string {
 	t.Helper()
 	folder := os.Getenv(dataEnv)
 	if folder == "" {
 		folder = filepath.Join(foreigntest.ModuleRoot(t), "..", "shared", "data")
 	}
-	file := filepath.Join(folder, "card-transactions", "transactions.parquet")
-	if _, err := os.Stat(file); err != nil {
-		t.Skipf("no training data: %v; %s may name the folder of data sets", err, dataEnv)
+	for _, file := range []string{"card-transactions/transactions.parquet", "electricity/elec.csv"} {
+		if _, err := os.Stat(filepath.Join(folder, file)); err != nil {
+			t.Skipf("no training data: %v; %s may name the folder of data sets", err, dataEnv)
+		}
 	}
-	return file
+	return folder
 }
 
-func readPredictions(t *testing.T, file string) predictions {
+// findPython returns an interpreter that has exporters.
+func findPython(t *testing.T) string {
+	t.Helper()
+	switch which := os.Getenv(exportersEnv); which {
+	case "":
+		return foreigntest.Python(t, requirements)
+	case "all":
+		return foreigntest.Python(t, allRequirements)
+	default:
+		return which
+	}
+}
+
+// TestRequirements checks that the larger set of exporters has all of the smaller.
+// Pip could include the one file in the other, but what is fetched is kept by the
+// content of the file that was asked for.
+func TestRequirements(t *testing.T) {
+	all := pins(t, allRequirements)
+	for _, pin := range pins(t, requirements) {
+		if !slices.Contains(all, pin) {
+			t.Errorf("%s lacks %s", allRequirements, pin)
+		}
+	}
+}
+
+func pins(t *testing.T, file string) []string {
 	t.Helper()
 	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var p predictions
-	if err := json.Unmarshal(content, &p); err != nil {
-		t.Fatalf("%s: %v", file, err)
+	var pins []string
+	for line := range strings.Lines(string(content)) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			pins = append(pins, line)
+		}
 	}
-	if len(p.Rows) == 0 || len(p.Cases) == 0 {
-		t.Fatalf("%s: %d rows and %d models", file, len(p.Rows), len(p.Cases))
+	if len(pins) == 0 {
+		t.Fatalf("%s pins nothing", file)
 	}
-	return p
+	return pins
 }
 
-// checkModel asks for all rows in requests of several sizes at once, so that the
-// server batches them in ever new ways: each size by unary calls and on a stream.
-func checkModel(t *testing.T, client inference.GRPCInferenceServiceClient, m modelCase, rows [][]float64) {
-	config, err := client.ModelConfig(t.Context(), &inference.ModelConfigRequest{Name: m.Model})
+// manifest says what a run of export.py made.
+type manifest struct {
+	Versions      map[string]string
+	Absent, Cases []string
+}
+
+func readManifest(t *testing.T, folder string) manifest {
+	t.Helper()
+	var m manifest
+	readJSON(t, filepath.Join(folder, "manifest.json"), &m)
+	return m
+}
+
+func readCases(t *testing.T, folder string, made manifest) []modelCase {
+	t.Helper()
+	if len(made.Cases) == 0 {
+		t.Fatalf("%s: no models", folder)
+	}
+	cases := make([]modelCase, len(made.Cases))
+	for i, name := range made.Cases {
+		readJSON(t, filepath.Join(folder, "cases", name+".json"), &cases[i])
+		if m := cases[i]; m.Model != name || m.Rows == 0 || len(m.Inputs) == 0 || len(m.Outputs) == 0 {
+			t.Fatalf("%s: %d rows, %d inputs, %d outputs of %q", name, m.Rows, len(m.Inputs), len(m.Outputs), m.Model)
+		}
+	}
+	return cases
+}
+
+func readJSON(t *testing.T, file string, into any) {
+	t.Helper()
+	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rowsMax := int(config.Config.MaxBatchSize)
-	if rowsMax == 0 {
-		rowsMax = len(rows) // a request is a batch of its own
-	}
-	var asking sync.WaitGroup
-	for _, size := range []int{1, 2, 3, rowsMax} {
-		for name, ask := range map[string]asker{"unary": askUnary, "stream": askStream} {
-			asking.Go(func() {
-				answers, err := ask(t.Context(), client, m.requests(rows, size))
-				if err == nil {
-					err = m.check(answers)
-				}
-				if err != nil {
-					t.Errorf("%s, %d rows in a request: %v", name, size, err)
-				}
-			})
-		}
-	}
-	asking.Wait()
-}
-
-// asker sends requests and returns their answers in the same order.
-type asker func(context.Context, inference.GRPCInferenceServiceClient, []*inference.ModelInferRequest) ([]*inference.ModelInferResponse, error)
-
-func askUnary(ctx context.Context, client inference.GRPCInferenceServiceClient, requests []*inference.ModelInferRequest) ([]*inference.ModelInferResponse, error) {
-	var answers []*inference.ModelInferResponse
-	for _, request := range requests {
-		answer, err := client.ModelInfer(ctx, request)
-		if err != nil {
-			return nil, err
-		}
-		answers = append(answers, answer)
-	}
-	return answers, nil
-}
-
-// askStream has all requests in flight before it takes the first answer.
-func askStream(ctx context.Context, client inference.GRPCInferenceServiceClient, requests []*inference.ModelInferRequest) ([]*inference.ModelInferResponse, error) {
-	stream, err := client.ModelStreamInfer(ctx)
-	if err != nil {
-		return nil, err
-	}
-	sent := make(chan error, 1)
-	go func() {
-		for _, request := range requests {
-			if err := stream.Send(request); err != nil {
-				sent <- err
-				return
-			}
-		}
-		sent <- stream.CloseSend()
-	}()
-	var answers []*inference.ModelInferResponse
-	for {
-		answer, err := stream.Recv()
-		if err == io.EOF {
-			return answers, <-sent
-		}
-		if err == nil && answer.ErrorMessage != "" {
-			err = errors.New(answer.ErrorMessage)
-		}
-		if err != nil {
-			return nil, err
-		}
-		answers = append(answers, answer.InferResponse)
+	if err := json.Unmarshal(content, into); err != nil {
+		t.Fatalf("%s: %v", file, err)
 	}
 }
