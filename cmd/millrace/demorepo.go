@@ -60,7 +60,8 @@ output [
 `,
 }
 
-// demoNextSteps has the program in capitals, to be replaced by its path.
+// demoNextSteps has the program and the repository in capitals, to be replaced by their
+// paths.
 const demoNextSteps = `
 With the server running, in another terminal:
 
@@ -70,6 +71,7 @@ With the server running, in another terminal:
   MILLRACE models list
   MILLRACE models swap mlp_small --version 1
   MILLRACE models rollback mlp_small
+  MILLRACE models explain FOLDER/trees_small --rows 64
   MILLRACE bench --model mlp_small --concurrency 32 --duration 5s
   curl localhost:8002/metrics
 `
@@ -130,9 +132,23 @@ func claimFolder(folder string) error {
 	return os.WriteFile(marker, []byte("Written by millrace demo-repository, which may write here again.\n"), 0o644)
 }
 
-// demoModels are the ONNX models of the demo.
+// treesName is a model for the tree kernels: boosted trees, two versions to swap.
+const (
+	treesName   = "trees_small"
+	treesConfig = "max_batch_size: 256\ndynamic_batching { }\n"
+)
+
+// demoModels are the ONNX models of the demo. None names a backend, so that each is run
+// by the native engine where that covers it.
 func demoModels() []zoo.Entry {
 	models := slices.DeleteFunc(zoo.Catalog(), func(e zoo.Entry) bool { return !slices.Contains(demoEntries, e.Name) })
+	for i := range models {
+		models[i].Config = strings.Replace(models[i].Config, zoo.PlatformLine, "", 1)
+	}
+	trees := func(seed uint64) func() *onnx.Model {
+		return func() *onnx.Model { return zoo.NewTrees(treesName, seed, 100, 31, 32).Model() }
+	}
+	models = append(models, zoo.Entry{Name: treesName, Config: treesConfig, Versions: []func() *onnx.Model{trees(1), trees(2)}})
 	version := func(seed uint64) func() *onnx.Model {
 		return func() *onnx.Model { return zoo.NewMLP(swapName, seed, 32, 64, 32, 1).Model() }
 	}
@@ -140,7 +156,7 @@ func demoModels() []zoo.Entry {
 }
 
 func announceDemo(w io.Writer, folder string) error {
-	models := len(demoEntries) + 1 + len(demoBuiltins)
-	_, err := fmt.Fprintf(w, "wrote %d models to %s\n%s\n", models, folder, strings.ReplaceAll(demoNextSteps, "MILLRACE", os.Args[0]))
+	models := len(demoModels()) + len(demoBuiltins)
+	_, err := fmt.Fprintf(w, "wrote %d models to %s\n%s\n", models, folder, strings.NewReplacer("MILLRACE", os.Args[0], "FOLDER", folder).Replace(demoNextSteps))
 	return err
 }

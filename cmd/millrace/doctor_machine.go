@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/cpuid/v2"
+
+	"github.com/millrace-ml/millrace/kernels/cpu"
 )
 
 // Below these a server works, but not well.
@@ -36,7 +38,10 @@ func checkProcessor() finding {
 	if level := cpuid.CPU.X64Level(); level > 0 {
 		f.detail += fmt.Sprintf(", x86-64-v%d", level)
 	}
-	f.detail += ", " + strings.Join(found, " ")
+	f.detail += ", " + strings.Join(found, " ") + "; kernels at level " + cpu.Active().String()
+	if cpu.Active() < cpu.Machine() {
+		f.severity, f.advice = warn, fmt.Sprintf("%s lowers the level from %s: unset it", cpu.EnvLevel, cpu.Machine())
+	}
 	if runtime.GOARCH == "amd64" && !cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
 		f.severity, f.advice = warn, "without AVX2 and FMA models run several times slower; is the virtual machine hiding them?"
 	}

@@ -19,6 +19,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/millrace-ml/millrace/kernels/cpu"
 )
 
 // Exit statuses, as the root command's help states them.
@@ -45,7 +47,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	// What fails before a command starts is a mistake in the command line.
 	started := false
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		err := cmd.ValidateRequiredFlags()
+		err := errors.Join(cmd.ValidateRequiredFlags(), cpu.Problem())
 		started = err == nil
 		return err
 	}

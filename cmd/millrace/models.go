@@ -40,12 +40,14 @@ func newModelsCommand() *cobra.Command {
 		Long: `See and change what a model server serves.
 
 load and unload without --version work with any server of the dialect; the other
-commands that change something, and list and explain-batching, need Millrace.`,
+commands that change something, and list and explain-batching, need Millrace.
+explain works on files and needs no server.`,
 		Example: `  millrace models list
   millrace models swap ranker                    # to the highest version in the repository
   millrace models rollback ranker
   millrace models alias ranker champion 3
-  millrace models explain-batching ranker`,
+  millrace models explain-batching ranker
+  millrace models explain models/ranker          # the plan of the native engine`,
 		Args: cobra.NoArgs,
 		RunE: showHelp,
 	}
@@ -54,6 +56,7 @@ commands that change something, and list and explain-batching, need Millrace.`,
 	cmd.AddCommand(
 		o.listCommand(), o.loadCommand(), o.unloadCommand(), o.swapCommand(), o.rollbackCommand(),
 		o.aliasCommand(), o.aliasesCommand(), o.explainCommand(), o.configCommand(), o.statsCommand(),
+		o.planCommand(),
 	)
 	return cmd
 }

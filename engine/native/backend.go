@@ -56,7 +56,7 @@ func read(file string, options onnx.ReadOptions) (*onnx.Model, error) {
 		err = m.Check()
 	}
 	if err == nil {
-		m, _, err = rewrite.Apply(m, rewrite.Options{DropZipMap: true})
+		m, _, err = rewrite.Apply(m, rewrite.Options{Fusions: rewrite.None, Standard: true, DropZipMap: true})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", engine.ErrInvalidModel, err)

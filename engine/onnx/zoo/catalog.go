@@ -98,7 +98,11 @@ func awkward() []Entry {
 	}
 }
 
+// PlatformLine of a configuration has the model run by ONNX Runtime, as the example
+// clients expect to read it there.
+const PlatformLine = "platform: \"onnxruntime_onnx\"\n"
+
 func entry(name, config string, versions ...func() *onnx.Model) Entry {
-	text := "name: \"" + name + "\"\nplatform: \"onnxruntime_onnx\"\n" + config
+	text := "name: \"" + name + "\"\n" + PlatformLine + config
 	return Entry{Name: name, Config: text, Versions: versions}
 }

@@ -23,3 +23,6 @@ func (w weights) draw(n, fanIn, fanOut int) []float32 {
 	}
 	return values
 }
+
+// below gives a number from 0 to n-1.
+func (w weights) below(n int) int { return int((w.source.Uint64() >> 33) % uint64(n)) }

@@ -208,3 +208,23 @@ func TestWriteReportsFaults(t *testing.T) {
 		t.Error("a file served as a repository")
 	}
 }
+
+func TestTreesGrow(t *testing.T) {
+	trees := NewTrees("t", 9, 5, 7, 3)
+	m := trees.Model()
+	n := &m.Graph.Nodes[0]
+	if nodes := len(n.Attribute("nodes_treeids").Ints); nodes != 5*(7+6) {
+		t.Errorf("%d nodes for 5 trees of 7 leaves", nodes)
+	}
+	if weights := len(n.Attribute("class_weights").Floats); weights != 5*7 {
+		t.Errorf("%d weights", weights)
+	}
+	for _, f := range n.Attribute("nodes_featureids").Ints {
+		if f < 0 || f >= int64(trees.Features()) {
+			t.Fatalf("feature %d of %d", f, trees.Features())
+		}
+	}
+	if err := m.Check(); err != nil {
+		t.Error(err)
+	}
+}
