@@ -15,7 +15,7 @@ const (
 	groupFeatures    = 16    // that are transposed together
 	blockWords       = 16384 // at most: their indices, times 4, are 16 bits
 	pathLeaves       = 256   // of a tree, or a piece, at most: their numbers are a byte
-	treeLeaves       = 4096  // of a tree at most: walks are faster in larger ones
+	treeTerms        = 2048  // members of all sets of a tree at most, or walks are faster
 	pathSlots        = 2*pathLeaves + 2
 	planeSet         = 9 // words for each 64 rows: 8 planes, and where NaN is
 )
@@ -62,18 +62,22 @@ func (b *builder) build() {
 }
 
 // divides reads the tree into b.shape and tells whether rows are divided along it:
-// larger trees are walked, as are those whose tests alone are too many for a block.
+// larger trees are walked, as are those whose tests alone are too many for a block or
+// take longer than the walk.
 func (b *builder) divides(tree int32) bool {
 	b.shape.read(b.e, b.e.Roots[tree])
-	if len(b.shape.leaves) > treeLeaves || b.e.Double {
+	if len(b.shape.leaves) > minTileCost().leaves || b.e.Double {
 		return false
 	}
 	if len(b.shape.leaves) <= pathLeaves && !slices.ContainsFunc(b.shape.splits, func(s split) bool { return s.test.kind == oneOf }) {
 		return true // a threshold takes at most 16 words of its own
 	}
-	alone := newInventory()
+	alone, terms := newInventory(), 0
 	alone.addTree(&b.shape)
-	return alone.words <= blockWords
+	for _, t := range alone.order {
+		terms += memberCount(t.members)
+	}
+	return alone.words <= blockWords && terms <= treeTerms
 }
 
 // stock takes trees from order[at] on for as long as the truth of all their tests fits

@@ -108,7 +108,7 @@ func (f *Forest) Describe() string {
 		tests += f.blocks[i].truth.words
 	}
 	leaves := [...]string{singleLeaves: "single", rowLeaves: "row", listLeaves: "list"}[f.leaves.mode]
-	return fmt.Sprintf("%d trees, %s leaves; of more than %d rows: %d trees walked, the others bit-sliced in %d pieces (%s, %d words of truth in %d tables)",
+	return fmt.Sprintf("%d trees, %s leaves; of more than %d rows: %d trees walked, the others bit-sliced in %d pieces (%s, %d comparisons in %d tables)",
 		f.trees, leaves, f.few, len(f.walks), pieces, tileKernel(), tests, len(f.blocks))
 }
 

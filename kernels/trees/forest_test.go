@@ -23,7 +23,7 @@ var shapes = []shape{
 	{trees: 7, leaves: 256, features: 300, targets: 1, exact: true, compares: everyCompare, grid: 40, missing: true, special: true},
 	{trees: 4, leaves: 256, features: 2, targets: 1, exact: true, chain: true, compares: []Compare{Less}, missing: true},
 	{trees: 5, leaves: 2000, features: 30, targets: 2, compares: everyCompare, missing: true, special: true},
-	{trees: 3, leaves: treeLeaves + 1, features: 9, targets: 1, exact: true, missing: true, compares: everyCompare, grid: 99},
+	{trees: 3, leaves: 2049, features: 9, targets: 1, exact: true, missing: true, compares: everyCompare, grid: 99},
 	{trees: 6, leaves: 400, features: 7, targets: 5, weights: 5, missing: true},
 	{trees: 23, leaves: 40, features: 20, targets: 17, weights: 17, aggregate: Average, missing: true, base: true},
 	{trees: 23, leaves: 20, features: 20, targets: 3, weights: 2, special: true},
@@ -32,7 +32,7 @@ var shapes = []shape{
 	{trees: 13, leaves: 50, features: 9, targets: 3, weights: -1, aggregate: Max},
 	{trees: 13, leaves: 50, features: 9, targets: 1, aggregate: Min, special: true},
 	{trees: 80, leaves: 256, features: 3, targets: 1, exact: true}, // more tests than a block holds
-	{trees: 30, leaves: 600, features: 25, targets: 4},             // trees in pieces between others
+	{trees: 20, leaves: 600, features: 25, targets: 4},             // trees in pieces between others
 }
 
 // withoutNaN is a copy of the leaves in which NaN, which Min and Max refuse, is 0.
@@ -62,8 +62,12 @@ func TestPredict(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			r := kerneltest.Rand(t, uint64(i))
 			e := withoutNaN(grown(r, s))
+			best := compiled(t, e)
 			kerneltest.Levels(t, func(t *testing.T) {
-				f := compiled(t, e)
+				f := compiled(t, e) // for this level
+				for _, rows := range []int{100, 256} {
+					comparePredict(t, r, e, best, best.NewScratch(), rows)
+				}
 				scratch := f.NewScratch()
 				for _, rows := range []int{0, 1, f.few, f.few + 1, 31, 64, 65, 130, 200, 256, 345} {
 					comparePredict(t, r, e, f, scratch, rows)

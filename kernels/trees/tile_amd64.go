@@ -23,11 +23,11 @@ func tileKernel() string {
 func minTileCost() tileCost {
 	switch {
 	case cpu.Active() >= cpu.AVX512:
-		return tileCost{column: 40, node: 1.15}
+		return tileCost{column: 40, node: 1.15, leaves: 2048}
 	case cpu.Active() >= cpu.AVX2:
-		return tileCost{column: 80, node: 4.3}
+		return tileCost{column: 80, node: 4.3, leaves: 1024}
 	}
-	return tileCost{column: 800, node: 7.5}
+	return tileCost{column: 800, node: 7.5, leaves: 512}
 }
 
 // wideFrom is how many rows at the least are better evaluated as a tile of 256 than as

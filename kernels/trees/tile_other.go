@@ -6,7 +6,7 @@ package trees
 
 func tileKernel() string { return "generic" }
 
-func minTileCost() tileCost { return tileCost{column: 800, node: 7.5} }
+func minTileCost() tileCost { return tileCost{column: 800, node: 7.5, leaves: 512} }
 
 // tileWords is how many words of 64 rows the next tile has, for that many rows.
 func tileWords(rows int) int { return 1 }
