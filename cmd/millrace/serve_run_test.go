@@ -141,10 +141,10 @@ func TestServeWithoutRepository(t *testing.T) {
 func TestDemoRepository(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "demo")
 	status, stdout, stderr := runCommand(t, "", "demo-repository", folder)
-	if status != exitOK || !strings.Contains(stdout, "wrote 8 models") {
+	if status != exitOK || !strings.Contains(stdout, "wrote 9 models") {
 		t.Fatalf("status %d: %s%s", status, stdout, stderr)
 	}
-	for _, file := range []string{"simple/1/model.onnx", "simple/config.pbtxt", "mlp_small/1/model.onnx", "mlp_small/2/model.onnx", "mlp_middle/1/model.onnx", "repeat_int32/config.pbtxt"} {
+	for _, file := range []string{"simple/1/model.onnx", "simple/config.pbtxt", "mlp_small/1/model.onnx", "mlp_small/2/model.onnx", "trees_small/2/model.onnx", "mlp_middle/1/model.onnx", "repeat_int32/config.pbtxt"} {
 		if info, err := os.Stat(filepath.Join(folder, file)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", file, err)
 		}

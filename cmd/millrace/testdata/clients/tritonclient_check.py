@@ -76,14 +76,14 @@ class Metadata(ClientCase):
 
     def test_model(self):
         metadata = self.client.get_model_metadata("simple", as_json=True)
-        self.assertEqual(metadata["platform"], "onnxruntime_onnx")
+        self.assertEqual(metadata["platform"], "native")
         shapes = {t["name"]: (t["datatype"], t["shape"]) for t in metadata["inputs"] + metadata["outputs"]}
         names = ["INPUT0", "INPUT1", "OUTPUT0", "OUTPUT1"]
         self.assertEqual(shapes, {name: ("INT32", ["-1", "16"]) for name in names})
 
     def test_config(self):
         config = self.client.get_model_config("simple").config
-        self.assertEqual((config.name, config.max_batch_size, config.backend), ("simple", 8, "onnxruntime"))
+        self.assertEqual((config.name, config.max_batch_size, config.backend), ("simple", 8, "native"))
         self.assertEqual([list(i.dims) for i in config.input], [[16], [16]])
         self.assertTrue(self.client.get_model_config("repeat_int32").config.model_transaction_policy.decoupled)
 
