@@ -73,7 +73,7 @@ func (r *rewriter) buildGraph(source *onnx.Graph, holder *node, outer *names) (*
 func (r *rewriter) defineOutside(g *graph, scope *names) {
 	for i := range g.source.Inputs {
 		in := &g.source.Inputs[i]
-		v := &value{name: in.Name, typ: in.Type}
+		v := &value{name: in.Name, typ: in.Type, input: true}
 		scope.values[in.Name] = v
 		g.inputs = append(g.inputs, v)
 	}
@@ -81,7 +81,7 @@ func (r *rewriter) defineOutside(g *graph, scope *names) {
 		t := &g.source.Initializers[i]
 		r.budget += budgetFactor * roughBytes(t)
 		if v := scope.values[t.Name]; v != nil {
-			if v.fallback = t; r.model.IRVersion < irConstants {
+			if v.fallback = t; r.model.IRVersion < irConstants && g.holder == nil {
 				v.tensor = t
 			}
 			continue
@@ -90,9 +90,11 @@ func (r *rewriter) defineOutside(g *graph, scope *names) {
 	}
 	for i := range g.source.SparseInitializers {
 		t := &g.source.SparseInitializers[i]
-		if scope.values[t.Values.Name] == nil {
-			scope.values[t.Values.Name] = &value{name: t.Values.Name, sparse: t}
+		if v := scope.values[t.Values.Name]; v != nil {
+			v.sparse = t
+			continue
 		}
+		scope.values[t.Values.Name] = &value{name: t.Values.Name, sparse: t}
 	}
 }
 

@@ -35,7 +35,7 @@ func (r *rewriter) fold(n *node) {
 	if len(n.outputs) == 0 || n.out(0) == nil || n.op == "Identity" { // which is a rule's
 		return
 	}
-	if t, ok := r.arrange(n); ok {
+	if t, ok := r.arrange(n); ok && len(n.outputs) == 1 {
 		r.folded(n, []onnx.Tensor{t})
 		return
 	}

@@ -10,8 +10,11 @@ import (
 
 // dropIdentity removes a node that gives its first input back.
 func dropIdentity(r *rewriter, n *node) {
+	if n.op == "Mul" && isOne(n.in(0), n.in(1)) {
+		n.inputs[0], n.inputs[1] = n.inputs[1], n.inputs[0]
+	}
 	in, out := n.in(0), n.out(0)
-	if in == nil || out == nil || !givesInput(r, n) {
+	if in == nil || out == nil || !givesInput(n) {
 		return
 	}
 	for _, other := range n.outputs[1:] {
@@ -22,7 +25,7 @@ func dropIdentity(r *rewriter, n *node) {
 	r.substitute(out, in, &r.report.Removed)
 }
 
-func givesInput(r *rewriter, n *node) bool {
+func givesInput(n *node) bool {
 	switch n.op {
 	case "Identity":
 		return true
@@ -39,7 +42,7 @@ func givesInput(r *rewriter, n *node) bool {
 	case "Concat", "Sum", "Max", "Min", "Mean":
 		return len(n.inputs) == 1
 	case "Mul", "Div":
-		return isOne(n.in(1), n.in(0)) || n.op == "Mul" && swapOne(n)
+		return isOne(n.in(1), n.in(0))
 	}
 	return false
 }
@@ -65,15 +68,6 @@ func padsNothing(n *node) bool {
 func isOne(factor, v *value) bool {
 	one, ok := scalar(factor)
 	return ok && one == 1 && (rank(factor) == 0 || rank(factor) <= rank(v))
-}
-
-// swapOne puts a first factor of 1 second.
-func swapOne(n *node) bool {
-	if !isOne(n.in(0), n.in(1)) {
-		return false
-	}
-	n.inputs[0], n.inputs[1] = n.inputs[1], n.inputs[0]
-	return true
 }
 
 // mergeCasts makes one cast of two, where the first loses nothing.

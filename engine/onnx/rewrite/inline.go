@@ -13,7 +13,7 @@ import (
 // cannot make a graph out of proportion to the file.
 const (
 	inlineDepthMax = 32
-	inlinedMax     = 1 << 18
+	inlinedMax     = 1 << 17
 )
 
 // functionKey tells functions apart.
@@ -77,7 +77,7 @@ func (r *rewriter) inlineIn(g *graph, depth int, left *int) error {
 		}
 		if c := r.calls[keyOf(n)]; c != nil {
 			if c.body == nil || len(n.graphs) > 0 {
-				n.local, n.op = true, "function:"+n.op // no rule knows it
+				n.opaque, n.op = true, "function:"+n.op // no rule knows it
 			} else if err := r.inlineCall(n, c, depth, left); err != nil {
 				return fmt.Errorf("node %.100q calls function %.100q: %w", n.name, n.opType, err)
 			}

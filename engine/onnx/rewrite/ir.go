@@ -36,8 +36,9 @@ type node struct {
 	prev, next *node
 	// gone says that the node was removed. Its next stays, for walks under way.
 	gone bool
-	// local says that the operator is a function of the model that was not inlined.
-	local bool
+	// opaque says that the node stays as it is: it calls a function of the model that
+	// was not inlined, or lacks what its operator must have.
+	opaque bool
 	// tried says that folding had its try.
 	tried bool
 }
@@ -50,8 +51,9 @@ type value struct {
 	typ onnx.Type
 	// tensor is set for constants that no caller can override.
 	tensor *onnx.Tensor
-	// fallback is the default of an input; sparse a constant in sparse form. Neither is
-	// looked into.
+	input  bool
+	// fallback is the default of an input; sparse a constant, or a default, in sparse
+	// form. Neither is looked into.
 	fallback *onnx.Tensor
 	sparse   *onnx.SparseTensor
 	maker    *node
@@ -86,7 +88,7 @@ func plainDomain(domain string) string {
 // known reports whether the operators of a node's domain are known to be functions of
 // their inputs alone.
 func (n *node) known() bool {
-	if n.local {
+	if n.opaque {
 		return false
 	}
 	switch plainDomain(n.domain) {

@@ -86,7 +86,7 @@ func (w *writer) name(v *value) string {
 		return name
 	}
 	w.assign(v, w.free(cmp.Or(v.name, "value")))
-	if v.maker == nil && (v.tensor != nil || v.sparse != nil) {
+	if !v.input && (v.tensor != nil || v.sparse != nil) {
 		w.constants = append(w.constants, v)
 	}
 	return w.names[v]
@@ -129,6 +129,11 @@ func (w *writer) graph(g *graph) *onnx.Graph {
 			t := *v.fallback
 			t.Name = info.Name
 			out.Initializers = append(out.Initializers, t)
+		}
+		if v.sparse != nil {
+			t := *v.sparse
+			t.Values.Name = info.Name
+			out.SparseInitializers = append(out.SparseInitializers, t)
 		}
 	}
 	for n := g.first; n != nil; n = n.next {

@@ -23,7 +23,11 @@ func knownEntry(n int64) entry { return entry{n: n, known: true, dim: onnx.Unkno
 // tracer bounds how many nodes are looked at on the way back from a list of integers.
 type tracer struct{ left int }
 
-const traceMax = 256
+// Bounds of what is traced, many times what shapes need.
+const (
+	traceMax   = 64
+	partialMax = 64
+)
 
 // partial is what is known of a list of integers, or of a single one, such as the
 // shape that Reshape takes: exporters put these together from parts of the shapes of
@@ -36,6 +40,9 @@ func (t *tracer) list(v *value) ([]entry, bool) {
 	if t.left--; v == nil || t.left < 0 {
 		return nil, false
 	}
+	if elements(v) > partialMax {
+		return nil, false
+	}
 	if list, ok := intList(v); ok && rank(v) <= 1 {
 		entries := make([]entry, len(list))
 		for i, n := range list {
@@ -43,11 +50,11 @@ func (t *tracer) list(v *value) ([]entry, bool) {
 		}
 		return entries, true
 	}
-	if entries, ok := t.made(v.maker); ok && len(entries) <= intListMax {
+	if entries, ok := t.made(v.maker); ok && len(entries) <= partialMax {
 		return entries, true
 	}
 	d, ok := dims(v)
-	if !ok || len(d) > 1 || len(d) == 1 && (d[0].Value < 0 || d[0].Value > intListMax) {
+	if !ok || len(d) > 1 || len(d) == 1 && (d[0].Value < 0 || d[0].Value > partialMax) {
 		return nil, false
 	}
 	if e := elem(v); e != onnx.ElemInt64 && e != onnx.ElemInt32 {
@@ -110,7 +117,7 @@ func (t *tracer) concat(n *node) ([]entry, bool) {
 	var entries []entry
 	for _, in := range n.inputs {
 		part, ok := t.list(in)
-		if !ok || rank(in) != 1 || len(entries) > intListMax {
+		if !ok || rank(in) != 1 || len(entries) > partialMax {
 			return nil, false
 		}
 		entries = append(entries, part...)

@@ -107,7 +107,7 @@ func (t *tracer) where(n *node) ([]entry, bool) {
 // filled is a list of one number repeated.
 func (t *tracer) filled(n *node) ([]entry, bool) {
 	length, ok := intList(n.in(0))
-	if !ok || len(length) != 1 || length[0] < 0 || length[0] > intListMax {
+	if !ok || len(length) != 1 || length[0] < 0 || length[0] > partialMax {
 		return nil, false
 	}
 	a := n.attribute("value", onnx.AttributeTensor)

@@ -18,7 +18,7 @@ import (
 // one after its operators are expanded as their contract says.
 func TestRandomGraphsKeepTheirAnswers(t *testing.T) {
 	onnxrttest.Runtime(t)
-	seeds := uint64(60)
+	seeds := uint64(40)
 	if testing.Short() {
 		seeds = 15
 	}

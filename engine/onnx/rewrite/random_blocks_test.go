@@ -107,7 +107,7 @@ func blockDynamicInt8(c *composer, _ row) row {
 	c.Node("DynamicQuantizeLinear", list("x"), list(q, scale, point))
 	sum := c.op("MatMulInteger", list(q, weights, point, zero))
 	y := c.op("Cast", list(sum), onnx.IntAttribute("to", int64(onnx.ElemFloat)))
-	y = c.op("Mul", list(y, c.op("Mul", list(scale, c.positive(4)))))
+	y = c.op("Mul", list(y, c.op("Mul", list(scale, c.weights(0.01, 4)))))
 	if c.rand.IntN(2) == 0 {
 		y = c.op("Relu", list(c.op("Add", list(y, c.weights(1, 4)))))
 	}
@@ -148,6 +148,6 @@ func blockNothing(c *composer, x row) row {
 	y := c.op("Identity", list(x.name))
 	y = c.op("Dropout", list(y))
 	y = c.op("Cast", list(y), onnx.IntAttribute("to", int64(onnx.ElemFloat)))
-	y = c.op("Mul", list(y, c.scalar(1)))
+	y = c.either("Mul", y, c.scalar(1))
 	return row{y, x.width}
 }

@@ -114,6 +114,7 @@ func Apply(m *onnx.Model, o Options) (*onnx.Model, Report, error) {
 	if err := r.inlineFunctions(); err != nil {
 		return nil, Report{}, fmt.Errorf("%w: %w", onnx.ErrInvalidGraph, err)
 	}
+	r.setAside(r.top)
 	r.run()
 	if !o.Standard {
 		r.final = true
