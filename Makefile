@@ -15,7 +15,7 @@ DEMO          := .millrace/demo
 STATICCHECK   := go tool -modfile=tools/staticcheck/go.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help run build demo test unit race fuzz-smoke lint generate generate-check \
+.PHONY: help run build demo test unit portable race fuzz-smoke lint generate generate-check \
 	onnxruntime bench-serve bench-ghz bench-smoke check-tools clean
 
 help: ## list the targets
@@ -33,12 +33,15 @@ demo: build ## write the demo model repository into .millrace/demo
 onnxruntime: ## fetch the pinned ONNX Runtime library into .millrace/onnxruntime
 	@scripts/fetch-onnxruntime.sh
 
-test: check-tools ## run the whole test suite: unit tests, race detector, fuzz smoke
+test: check-tools ## run the whole test suite: unit tests, other machines, race detector, fuzz smoke
 	@scripts/fetch-onnxruntime.sh || echo "test: no ONNX Runtime library; the tests that need it will skip"
-	@$(MAKE) --no-print-directory unit race fuzz-smoke
+	@$(MAKE) --no-print-directory unit portable race fuzz-smoke
 
 unit: ## run the tests of all packages
 	$(TEST) ./...
+
+portable: ## run kernels and native engine without assembly, and the kernels for arm64
+	@scripts/test-portable.sh -timeout 4m
 
 race: ## run the tests of the concurrent packages under the race detector
 	$(TEST) -race $(RACE_PACKAGES)

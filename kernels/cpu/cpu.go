@@ -87,9 +87,11 @@ func init() {
 	}
 }
 
-// detect is the highest level of this machine.
+// detect is the highest level of this machine and build.
 func detect() Level {
 	switch {
+	case !assembly:
+		return Generic
 	case runtime.GOARCH == "arm64":
 		return NEON
 	case runtime.GOARCH != "amd64":
@@ -102,11 +104,11 @@ func detect() Level {
 	return level
 }
 
-// Machine is the highest level that this machine has.
+// Machine is the highest level that this machine has; Generic in a build with the tag
+// purego, which has no assembly.
 func Machine() Level { return machine }
 
-// Active is the level that kernels use. A build with the tag purego has kernels in
-// plain Go only, whatever the level.
+// Active is the level that kernels use.
 func Active() Level { return active }
 
 // Problem reports a value of MILLRACE_CPU that cannot be honoured; the program then
