@@ -23,6 +23,7 @@ import (
 
 	"github.com/millrace-ml/millrace/engine"
 	"github.com/millrace-ml/millrace/engine/modelconfig"
+	"github.com/millrace-ml/millrace/engine/native"
 	"github.com/millrace-ml/millrace/engine/onnx/zoo"
 	"github.com/millrace-ml/millrace/engine/onnxrt/onnxrttest"
 	"github.com/millrace-ml/millrace/engine/tensor"
@@ -48,7 +49,8 @@ func TestSwapUnderLoad(t *testing.T) {
 		duration = time.Second
 	}
 	t.Run("backend=scripted", func(t *testing.T) { scriptedSoak(t).run(t, duration) })
-	t.Run("backend=onnxruntime", func(t *testing.T) { onnxSoak(t).run(t, duration) })
+	t.Run("backend=onnxruntime", func(t *testing.T) { onnxSoak(t, onnxrttest.Backend(t)).run(t, duration) })
+	t.Run("backend=native", func(t *testing.T) { onnxSoak(t, native.Backend{}).run(t, duration) })
 }
 
 func (s *soak) run(t *testing.T, duration time.Duration) {
@@ -271,9 +273,8 @@ func scriptedSoak(t *testing.T) *soak {
 }
 
 // onnxSoak has versions that exchange sum and difference.
-func onnxSoak(t *testing.T) *soak {
-	backend := onnxrttest.Backend(t)
-	files := modelFiles{"m/config.pbtxt": `backend: "onnxruntime" max_batch_size: 8 dynamic_batching { } instance_group { count: 1 kind: KIND_CPU }`}
+func onnxSoak(t *testing.T, backend engine.Backend) *soak {
+	files := modelFiles{"m/config.pbtxt": `backend: "` + backend.Name() + `" max_batch_size: 8 dynamic_batching { } instance_group { count: 1 kind: KIND_CPU }`}
 	for version, swapped := range map[string]bool{"1": false, "2": true} {
 		content, err := zoo.SumDifference("m", tensor.Int32, swapped).Marshal()
 		if err != nil {
