@@ -92,7 +92,7 @@ func (f *Forest) Bytes() int {
 		n += bytesOf(b.trees) + bytesOf(b.nodes) + bytesOf(b.planes) + bytesOf(b.slots) + bytesOf(b.exports)
 		n += bytesOf(b.truth.tables) + bytesOf(b.truth.columns) + bytesOf(b.truth.expansions) + bytesOf(b.truth.terms)
 	}
-	return n
+	return n + f.rows.bytes()
 }
 
 func bytesOf[T any](s []T) int {
@@ -108,8 +108,8 @@ func (f *Forest) Describe() string {
 		tests += f.blocks[i].truth.words
 	}
 	leaves := [...]string{singleLeaves: "single", rowLeaves: "row", listLeaves: "list"}[f.leaves.mode]
-	return fmt.Sprintf("%d trees, %s leaves; of more than %d rows: %d trees walked, the others bit-sliced in %d pieces (%s, %d comparisons in %d tables)",
-		f.trees, leaves, f.few, len(f.walks), pieces, tileKernel(), tests, len(f.blocks))
+	return fmt.Sprintf("%d trees, %s leaves; up to %d rows: %s; more: bit-sliced in %d pieces (%s, %d comparisons), %d trees walked",
+		f.trees, leaves, f.few, f.rows.String(), pieces, tileKernel(), tests, len(f.walks))
 }
 
 // Scratch is the memory of Predict, for any number of rows. One goroutine at a time

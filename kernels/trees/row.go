@@ -2,7 +2,10 @@
 
 package trees
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 var nan32 = float32(math.NaN())
 
@@ -12,7 +15,7 @@ var nan32 = float32(math.NaN())
 type rowForest struct {
 	features int
 	targets  int
-	gifts    rowGifts
+	words    rowWords
 	spans    []*rowSpan
 	walk     *rowWalk
 	plain    *Ensemble // a copy, where neither can express it
@@ -21,7 +24,7 @@ type rowForest struct {
 // rowScratch is what predictRows needs beyond registers.
 type rowScratch struct {
 	states []rowState
-	walk   []float32 // a row and its negative
+	walk   []float32 // see rowWalk.columns
 	slots  []uint32  // leaf of each tree
 }
 
@@ -32,36 +35,64 @@ func compileRows(e *Ensemble) rowForest {
 	if e.Double {
 		return f
 	}
-	f.gifts = rowGiftsOf(e)
+	f.words = rowWordsOf(e)
 	if rowLanesFast() {
-		f.spans = lanesOf(e, &f.gifts)
+		f.spans = lanesOf(e, &f.words)
 	}
 	if f.spans == nil {
-		f.walk = rowWalkOf(e, countLeaves(e), &f.gifts)
+		f.walk = rowWalkOf(e, countLeaves(e), &f.words)
 	}
 	if f.spans == nil && f.walk == nil {
 		f.plain = clone(e)
 	}
+	f.words.drop(f.plain != nil)
 	return f
 }
 
 // clone is a deep copy.
 func clone(e *Ensemble) *Ensemble {
 	c := *e
-	c.Nodes = append([]Node(nil), e.Nodes...)
+	c.Nodes, c.Leaves = slices.Clone(e.Nodes), slices.Clone(e.Leaves)
+	c.Roots, c.Base = slices.Clone(e.Roots), slices.Clone(e.Base)
 	for i := range c.Nodes {
-		c.Nodes[i].Members = append([]float64(nil), c.Nodes[i].Members...)
+		c.Nodes[i].Members = slices.Clone(c.Nodes[i].Members)
 	}
-	c.Leaves = append([]Leaf(nil), e.Leaves...)
 	for i := range c.Leaves {
-		c.Leaves[i].Weights = append([]Weight(nil), c.Leaves[i].Weights...)
-	}
-	c.Roots = append([]int32(nil), e.Roots...)
-	c.Base = append([]float64(nil), e.Base...)
-	if e.Base == nil {
-		c.Base = nil
+		c.Leaves[i].Weights = slices.Clone(c.Leaves[i].Weights)
 	}
 	return &c
+}
+
+// bytes is about how much memory the layout holds.
+func (f *rowForest) bytes() int {
+	n := bytesOf(f.words.starts) + bytesOf(f.words.weights)
+	for _, span := range f.spans {
+		n += bytesOf(span.bins.slots) + bytesOf(span.bins.bounds) + bytesOf(span.twigs)
+		for i := range span.groups {
+			g := &span.groups[i]
+			n += bytesOf(g.counts) + bytesOf(g.steps) + bytesOf(g.words) + bytesOf(g.first)
+		}
+	}
+	if f.walk != nil {
+		n += bytesOf(f.walk.nodes) + bytesOf(f.walk.roots) + bytesOf(f.walk.first) + bytesOf(f.walk.columns) + bytesOf(f.walk.words)
+	}
+	if f.plain != nil {
+		n += bytesOf(f.plain.Nodes) + bytesOf(f.plain.Leaves) + bytesOf(f.plain.Roots)
+	}
+	return n
+}
+
+// String says how rows are evaluated.
+func (f *rowForest) String() string {
+	switch {
+	case len(f.spans) > 0 && f.spans[0].twigs != nil:
+		return "lanes and twigs"
+	case len(f.spans) > 0:
+		return "lanes"
+	case f.walk != nil:
+		return "interleaved walks"
+	}
+	return "walks"
 }
 
 func (f *Forest) newRowScratch() rowScratch {
@@ -78,7 +109,7 @@ func (f *Forest) newRowScratch() rowScratch {
 		}
 	}
 	if w := f.rows.walk; w != nil {
-		s.walk = make([]float32, 2*f.rows.features+1)
+		s.walk = make([]float32, len(w.columns))
 		s.slots = make([]uint32, len(w.roots))
 	}
 	return s
@@ -104,7 +135,7 @@ func (f *Forest) predictRows(x []float32, ldx, rows int, y []float32, ldy int, s
 func (f *rowForest) predictLanes(x []float32, ldx, rows int, y []float32, ldy int, s *rowScratch) {
 	for first := 0; first < rows; first += rowsTogether {
 		n, in, out := min(rows-first, rowsTogether), x[first*ldx:], y[first*ldy:]
-		if f.gifts.single {
+		if f.words.single {
 			f.sumLanes(in, ldx, n, out, ldy, s)
 		} else {
 			f.giveLanes(in, ldx, n, out, ldy, s)
@@ -112,65 +143,83 @@ func (f *rowForest) predictLanes(x []float32, ldx, rows int, y []float32, ldy in
 	}
 }
 
-// rowGifts is what leaves give.
-type rowGifts struct {
-	// single: one target, a value from each leaf, Sum or Average.
-	single    bool
+// rowWords is what leaves give. A leaf's word stands for that in the layouts.
+type rowWords struct {
+	single    bool // one target, a value from each leaf, Sum or Average
+	one       bool // a value from each leaf, Sum or Average
 	aggregate Aggregate
 	trees     int
-	base      []float64
-	starts    []uint32 // per leaf the first of its weights, and the end of the last's
-	targets   []int32
-	values    []float32
+	base      []float64 // nil, or of each target
+	starts    []uint32  // per leaf the first of its weights, and the end of the last's
+	weights   []rowWeight
 }
 
-func rowGiftsOf(e *Ensemble) rowGifts {
-	t := rowGifts{
-		single:    e.Targets == 1 && (e.Aggregate == Sum || e.Aggregate == Average),
-		aggregate: e.Aggregate, trees: len(e.Roots), base: append([]float64(nil), e.Base...),
+// rowWeight is a Weight in eight bytes.
+type rowWeight struct {
+	target int32
+	value  float32
+}
+
+func rowWordsOf(e *Ensemble) rowWords {
+	t := rowWords{
+		one:       e.Aggregate == Sum || e.Aggregate == Average,
+		aggregate: e.Aggregate, trees: len(e.Roots), base: slices.Clone(e.Base),
 		starts: make([]uint32, 1, len(e.Leaves)+1),
 	}
 	for i := range e.Leaves {
 		weights := e.Leaves[i].Weights
-		t.single = t.single && len(weights) == 1
+		t.one = t.one && len(weights) == 1
 		for _, w := range weights {
-			t.targets = append(t.targets, w.Target)
-			t.values = append(t.values, float32(w.Value))
+			t.weights = append(t.weights, rowWeight{w.Target, float32(w.Value)})
 		}
-		t.starts = append(t.starts, uint32(len(t.values)))
+		t.starts = append(t.starts, uint32(len(t.weights)))
 	}
+	t.single = t.one && e.Targets == 1
 	return t
 }
 
-// of is what a leaf is known by: the bits of its value where leaves are single, and its
+// of is the word of a leaf: the bits of its value where leaves are single, and its
 // index otherwise.
-func (t *rowGifts) of(leaf int32) uint32 {
+func (t *rowWords) of(leaf int32) uint32 {
 	if t.single {
-		return math.Float32bits(t.values[t.starts[leaf]])
+		return math.Float32bits(t.weights[leaf].value)
 	}
 	return uint32(leaf)
 }
 
-// give adds what a leaf gives to out.
-func (t *rowGifts) give(leaf uint32, out []float32) {
-	first, end := t.starts[leaf], t.starts[leaf+1]
-	targets, values := t.targets[first:end], t.values[first:end]
-	if t.aggregate == Min || t.aggregate == Max {
-		for i, target := range targets {
-			give(t.aggregate, &out[target], values[i])
-		}
-		return
+// drop lets go of what is not needed once the layout is made.
+func (t *rowWords) drop(all bool) {
+	if t.one || all {
+		t.starts = nil
 	}
-	for i, target := range targets {
-		out[target] += values[i]
+	if t.single || all {
+		t.weights = nil
+	}
+}
+
+// give adds what leaves give to out, leaf by leaf.
+func (t *rowWords) give(leaves []uint32, out []float32) {
+	switch {
+	case t.one:
+		weights := t.weights
+		for _, leaf := range leaves {
+			w := weights[leaf]
+			out[w.target] += w.value
+		}
+	case t.aggregate == Min || t.aggregate == Max:
+		for _, leaf := range leaves {
+			for _, w := range t.weights[t.starts[leaf]:t.starts[leaf+1]] {
+				give(t.aggregate, &out[w.target], w.value)
+			}
+		}
+	default:
+		for _, leaf := range leaves {
+			for _, w := range t.weights[t.starts[leaf]:t.starts[leaf+1]] {
+				out[w.target] += w.value
+			}
+		}
 	}
 }
 
 // finish completes a row of the output.
-func (t *rowGifts) finish(out []float32) {
-	base := t.base
-	if len(base) == 0 {
-		base = nil
-	}
-	finish(t.aggregate, out, base, t.trees)
-}
+func (t *rowWords) finish(out []float32) { finish(t.aggregate, out, t.base, t.trees) }

@@ -19,9 +19,9 @@ func rowBinsOf(b *rowBins, x []float32, tables []uint8) {
 		n := min(b.half, len(b.slots)-first)
 		table := tables[first/b.half*2*b.half:][:2*b.half]
 		if cpu.Active() >= cpu.AVX512 {
-			rowBinsAVX512(&x[0], &b.slots[first], n, &b.pivots[16*first], &b.bounds[256*first], &table[0], b.half)
+			rowBinsAVX512(&x[0], &b.slots[first], n, &b.bounds[0], &table[0], b.half)
 		} else {
-			rowBinsAVX2(&x[0], &b.slots[first], n, &b.pivots[16*first], &b.bounds[256*first], &table[0], b.half)
+			rowBinsAVX2(&x[0], &b.slots[first], n, &b.bounds[0], &table[0], b.half)
 		}
 	}
 }
@@ -43,7 +43,7 @@ func rowLanes(span *rowSpan, g, last *rowGroup, st *rowState) {
 	}
 	kernel := pick(span, rowLanes32AVX2, rowLanes64AVX2, rowLanes32VNNI, rowLanes64VNNI)
 	st.sum = kernel(&g.steps[0], &g.counts[0], g.planes, span.bins.banks(), &st.tables[0], ids,
-		before, &last.gifts[0], last.planes*planeSize, last.quads(), g.perPlane, st.sum)
+		before, &last.words[0], last.planes*planeSize, last.quads(), g.perPlane, st.sum)
 }
 
 // rowSum adds the values of the leaves of the last group to the sum.
@@ -53,7 +53,7 @@ func rowSum(span *rowSpan, last *rowGroup, st *rowState) {
 	case cpu.Active() < cpu.AVX2:
 		sumGeneric(span, last, st)
 	case span.twigs == nil:
-		st.sum = rowSumLanesAVX2(before, &last.gifts[0], last.planes*planeSize, last.quads(), st.sum)
+		st.sum = rowSumLanesAVX2(before, &last.words[0], last.planes*planeSize, last.quads(), st.sum)
 	default:
 		kernel := pick(span, rowSumTwigs32AVX2, rowSumTwigs64AVX2, rowSumTwigs32VNNI, rowSumTwigs64VNNI)
 		st.sum = kernel(before, &last.first[0], &span.twigs[0], last.quads(), &st.tables[0], st.sum)
@@ -67,7 +67,7 @@ func rowTwigs(span *rowSpan, last *rowGroup, st *rowState) {
 		return
 	}
 	kernel := pick(span, rowLeaves32AVX2, rowLeaves64AVX2, rowLeaves32VNNI, rowLeaves64VNNI)
-	kernel(&st.found()[0], &last.first[0], &span.twigs[0], &st.tables[0], last.quads(), &st.gifts[0])
+	kernel(&st.found()[0], &last.first[0], &span.twigs[0], &st.tables[0], last.quads(), &st.words[0])
 }
 
 // pick is the kernel for a span's tables. What is passed to it has to be on the heap

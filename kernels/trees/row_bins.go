@@ -19,6 +19,8 @@ import "slices"
 const (
 	// boundsMax leaves bin 255 to missing values.
 	boundsMax = 254
+	// slotsMax bounds what a span takes: to quantise more costs more than it saves.
+	slotsMax = 1024
 	// neverBound stands for the index of a bound that only a missing value reaches.
 	neverBound = boundsMax
 )
@@ -31,10 +33,13 @@ type binKey struct {
 
 // rowBins quantises rows for one span of trees.
 type rowBins struct {
-	half   int
-	slots  [][2]uint32 // feature, and what is or-ed into the bin of a missing value
-	pivots []float32   // 16 a slot: the last bound of each block, NaN for none
-	bounds []float32   // 256 a slot: 16 blocks, NaN for none
+	half int
+	// slots are the feature, what is or-ed into the bin of a missing value, and where
+	// in bounds the slot's are.
+	slots [][3]uint32
+	// bounds are, for each slot, 16 pivots, which are the last bound of each block, and
+	// the blocks of 16 bounds; NaN where there is none.
+	bounds []float32
 }
 
 // banks is how many tables there are, at least one.
@@ -69,13 +74,19 @@ func (x *binIndex) find(key binKey, bound float32) (slot, index int) {
 	return x.first[key] + at/boundsMax, at % boundsMax
 }
 
-// build sorts the bounds that were added into slots.
-func (x *binIndex) build() rowBins {
+// build sorts the bounds that were added into slots. ok is false where there are more
+// than slotsMax.
+func (x *binIndex) build() (b rowBins, ok bool) {
 	keys := make([]binKey, 0, len(x.keys))
+	count := 0
 	for key, list := range x.keys {
 		keys = append(keys, key)
 		slices.Sort(list)
 		x.keys[key] = slices.Compact(list)
+		count += 1 + len(x.keys[key])/boundsMax
+	}
+	if count > slotsMax {
+		return b, false
 	}
 	slices.SortFunc(keys, func(a, b binKey) int {
 		if a.feature != b.feature {
@@ -83,7 +94,6 @@ func (x *binIndex) build() rowBins {
 		}
 		return int(missingBits(a.missingRight)) - int(missingBits(b.missingRight))
 	})
-	var b rowBins
 	for _, key := range keys {
 		x.first[key] = len(b.slots)
 		list := x.keys[key]
@@ -97,8 +107,8 @@ func (x *binIndex) build() rowBins {
 	if len(b.slots) <= 32 {
 		b.half = 32
 	}
-	b.pivots, b.bounds = alignedCopy(b.pivots), alignedCopy(b.bounds)
-	return b
+	b.bounds = alignedCopy(b.bounds)
+	return b, true
 }
 
 func missingBits(right bool) uint32 {
@@ -109,42 +119,18 @@ func missingBits(right bool) uint32 {
 }
 
 func (b *rowBins) slot(key binKey, list []float32) {
-	b.slots = append(b.slots, [2]uint32{uint32(key.feature), missingBits(key.missingRight)})
+	b.slots = append(b.slots, [3]uint32{uint32(key.feature), missingBits(key.missingRight), uint32(len(b.bounds))})
 	for i := range 16 {
 		pivot := nan32
 		if last := 16*i + 15; last < len(list) {
 			pivot = list[last]
 		}
-		b.pivots = append(b.pivots, pivot)
+		b.bounds = append(b.bounds, pivot)
 	}
 	b.bounds = append(b.bounds, list...)
-	for range 256 - len(list) {
+	for range 16 - len(list)%16 {
 		b.bounds = append(b.bounds, nan32)
 	}
-}
-
-// binsGeneric writes the tables of a row, 2*half bytes a bank.
-func binsGeneric(b *rowBins, x []float32, tables []uint8) {
-	for i, slot := range b.slots {
-		v := x[slot[0]]
-		block := countReached(b.pivots[16*i:][:16], v)
-		bin := 16*block + countReached(b.bounds[256*i+16*block:][:16], v)
-		if v != v {
-			bin |= int(slot[1])
-		}
-		at := i/b.half*2*b.half + i%b.half
-		tables[at], tables[at+b.half] = uint8(bin), ^uint8(bin)
-	}
-}
-
-func countReached(bounds []float32, v float32) int {
-	n := 0
-	for _, b := range bounds {
-		if v >= b {
-			n++
-		}
-	}
-	return n
 }
 
 // alignedCopy is a copy that starts on a boundary of 64 bytes: a cache line and a vector.

@@ -7,9 +7,9 @@ package trees
 // rowBinsAVX2 writes the bins of n slots to table and their complements half bytes further. It needs AVX2 and POPCNT.
 //
 //go:noescape
-func rowBinsAVX2(x *float32, slots *[2]uint32, n int, pivots *float32, bounds *float32, table *uint8, half int)
+func rowBinsAVX2(x *float32, slots *[3]uint32, n int, bounds *float32, table *uint8, half int)
 
 // rowBinsAVX512 writes the bins of n slots to table and their complements half bytes further. It needs AVX512F and POPCNT.
 //
 //go:noescape
-func rowBinsAVX512(x *float32, slots *[2]uint32, n int, pivots *float32, bounds *float32, table *uint8, half int)
+func rowBinsAVX512(x *float32, slots *[3]uint32, n int, bounds *float32, table *uint8, half int)

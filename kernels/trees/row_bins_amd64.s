@@ -4,91 +4,87 @@
 
 #include "textflag.h"
 
-// func rowBinsAVX2(x *float32, slots *[2]uint32, n int, pivots *float32, bounds *float32, table *uint8, half int)
+// func rowBinsAVX2(x *float32, slots *[3]uint32, n int, bounds *float32, table *uint8, half int)
 // Requires: AVX, POPCNT
-TEXT ·rowBinsAVX2(SB), NOSPLIT, $0-56
+TEXT ·rowBinsAVX2(SB), NOSPLIT, $0-48
 	MOVQ x+0(FP), AX
 	MOVQ slots+8(FP), CX
 	MOVQ n+16(FP), DX
-	MOVQ pivots+24(FP), BX
-	MOVQ bounds+32(FP), SI
-	MOVQ table+40(FP), DI
-	MOVQ half+48(FP), R8
+	MOVQ bounds+24(FP), BX
+	MOVQ table+32(FP), SI
+	MOVQ half+40(FP), DI
 
 slot:
-	MOVL         (CX), R9
-	VBROADCASTSS (AX)(R9*4), Y0
-	VCMPPS       $0x1d, (BX), Y0, Y1
-	VCMPPS       $0x1d, 32(BX), Y0, Y2
+	MOVL         (CX), R8
+	VBROADCASTSS (AX)(R8*4), Y0
+	MOVL         8(CX), R8
+	LEAQ         (BX)(R8*4), R8
+	VCMPPS       $0x1d, (R8), Y0, Y1
+	VCMPPS       $0x1d, 32(R8), Y0, Y2
 	VMOVMSKPS    Y1, R9
 	VMOVMSKPS    Y2, R10
 	SHLL         $0x08, R10
 	ORL          R10, R9
 	POPCNTL      R9, R9
-	SHLL         $0x06, R9
-	VCMPPS       $0x1d, (SI)(R9*1), Y0, Y1
-	VCMPPS       $0x1d, 32(SI)(R9*1), Y0, Y2
-	VMOVMSKPS    Y1, R10
-	VMOVMSKPS    Y2, R11
-	SHLL         $0x08, R11
-	ORL          R11, R10
-	POPCNTL      R10, R10
-	SHRL         $0x02, R9
-	ADDL         R9, R10
+	SHLL         $0x03, R9
+	VCMPPS       $0x1d, 64(R8)(R9*8), Y0, Y1
+	VCMPPS       $0x1d, 96(R8)(R9*8), Y0, Y2
+	VMOVMSKPS    Y1, R8
+	VMOVMSKPS    Y2, R10
+	SHLL         $0x08, R10
+	ORL          R10, R8
+	POPCNTL      R8, R8
+	LEAL         (R8)(R9*2), R8
 	XORL         R9, R9
 	VUCOMISS     X0, X0
 	SETPS        R9
 	NEGL         R9
 	ANDL         4(CX), R9
-	ORL          R9, R10
-	MOVB         R10, (DI)
-	NOTL         R10
-	MOVB         R10, (DI)(R8*1)
-	INCQ         DI
-	ADDQ         $0x08, CX
-	ADDQ         $0x40, BX
-	ADDQ         $0x00000400, SI
+	ORL          R9, R8
+	MOVB         R8, (SI)
+	NOTL         R8
+	MOVB         R8, (SI)(DI*1)
+	INCQ         SI
+	ADDQ         $0x0c, CX
 	DECQ         DX
 	JNE          slot
 	VZEROUPPER
 	RET
 
-// func rowBinsAVX512(x *float32, slots *[2]uint32, n int, pivots *float32, bounds *float32, table *uint8, half int)
+// func rowBinsAVX512(x *float32, slots *[3]uint32, n int, bounds *float32, table *uint8, half int)
 // Requires: AVX, AVX512F, POPCNT
-TEXT ·rowBinsAVX512(SB), NOSPLIT, $0-56
+TEXT ·rowBinsAVX512(SB), NOSPLIT, $0-48
 	MOVQ x+0(FP), AX
 	MOVQ slots+8(FP), CX
 	MOVQ n+16(FP), DX
-	MOVQ pivots+24(FP), BX
-	MOVQ bounds+32(FP), SI
-	MOVQ table+40(FP), DI
-	MOVQ half+48(FP), R8
+	MOVQ bounds+24(FP), BX
+	MOVQ table+32(FP), SI
+	MOVQ half+40(FP), DI
 
 slot:
-	MOVL         (CX), R9
-	VBROADCASTSS (AX)(R9*4), Z0
-	VCMPPS       $0x1d, (BX), Z0, K1
+	MOVL         (CX), R8
+	VBROADCASTSS (AX)(R8*4), Z0
+	MOVL         8(CX), R8
+	LEAQ         (BX)(R8*4), R8
+	VCMPPS       $0x1d, (R8), Z0, K1
 	KMOVW        K1, R9
 	POPCNTL      R9, R9
-	SHLL         $0x06, R9
-	VCMPPS       $0x1d, (SI)(R9*1), Z0, K1
-	KMOVW        K1, R10
-	POPCNTL      R10, R10
-	SHRL         $0x02, R9
-	ADDL         R9, R10
+	SHLL         $0x03, R9
+	VCMPPS       $0x1d, 64(R8)(R9*8), Z0, K1
+	KMOVW        K1, R8
+	POPCNTL      R8, R8
+	LEAL         (R8)(R9*2), R8
 	XORL         R9, R9
 	VUCOMISS     X0, X0
 	SETPS        R9
 	NEGL         R9
 	ANDL         4(CX), R9
-	ORL          R9, R10
-	MOVB         R10, (DI)
-	NOTL         R10
-	MOVB         R10, (DI)(R8*1)
-	INCQ         DI
-	ADDQ         $0x08, CX
-	ADDQ         $0x40, BX
-	ADDQ         $0x00000400, SI
+	ORL          R9, R8
+	MOVB         R8, (SI)
+	NOTL         R8
+	MOVB         R8, (SI)(DI*1)
+	INCQ         SI
+	ADDQ         $0x0c, CX
 	DECQ         DX
 	JNE          slot
 	VZEROUPPER

@@ -3,205 +3,96 @@
 package trees
 
 import (
+	"encoding/binary"
 	"math"
-	"unsafe"
+	"math/bits"
 )
 
-// walkTogether is how many trees are walked beside one another: the nodes of one are
-// loaded while another's are waited for.
-const walkTogether = 8
-
-// rowNode is a node of 8 bytes. The walk goes on to the node child further when the
-// value is less than bound, and to the one behind that otherwise. A leaf's child is
-// 0 and its bound a NaN that holds the leaf's number in the tree, so that a walk which
-// has arrived stays.
-type rowNode struct {
-	bound   float32
-	feature uint16
-	child   uint16
-}
-
-// The limits of a rowNode. The second half of the features are the negated values:
-// "less than bound" of those is how missing values are sent to the right.
-const (
-	walkFeaturesMax = 1 << 15
-	walkChildMax    = 1<<16 - 1
-	walkLeafBits    = 1<<22 - 1
-	quietNaN        = 0x7fc00000
-)
-
-// rowWalk is the trees as nodes to walk.
-type rowWalk struct {
-	nodes  []rowNode
-	roots  []uint32 // padded with a leaf to a multiple of walkTogether
-	trees  int
-	first  []uint32 // leaf 0 of each tree
-	gifts  []uint32 // by leaf: see rowGifts
-	leaves []int32  // while laying out
-}
-
-// rowWalkOf lays out trees; nil where a tree does not fit the form.
-func rowWalkOf(e *Ensemble, sizes childCounts, t *rowGifts) *rowWalk {
-	if e.Features > walkFeaturesMax {
-		return nil
+// binsGeneric writes the tables of a row, 2*half bytes a bank.
+func binsGeneric(b *rowBins, x []float32, tables []uint8) {
+	for i, slot := range b.slots {
+		v := x[slot[0]]
+		bounds := b.bounds[slot[2]:]
+		block := countReached(bounds[:16], v)
+		bin := 16*block + countReached(bounds[16+16*block:][:16], v)
+		if v != v {
+			bin |= int(slot[1])
+		}
+		at := i/b.half*2*b.half + i%b.half
+		tables[at], tables[at+b.half] = uint8(bin), ^uint8(bin)
 	}
-	w := &rowWalk{trees: len(e.Roots)}
-	for _, root := range e.Roots {
-		first := len(w.leaves)
-		w.first = append(w.first, uint32(first))
-		w.roots = append(w.roots, uint32(len(w.nodes)))
-		if !w.add(e, root, sizes) || len(w.nodes) > math.MaxUint32 {
-			return nil
+}
+
+func countReached(bounds []float32, v float32) int {
+	n := 0
+	for _, b := range bounds {
+		if v >= b {
+			n++
 		}
 	}
-	for pad := uint32(len(w.nodes)); len(w.roots)%walkTogether != 0; w.roots = append(w.roots, pad) {
-		if int(pad) == len(w.nodes) {
-			w.nodes = append(w.nodes, leafNode(0))
-		}
-	}
-	w.gifts = make([]uint32, len(w.leaves))
-	for i, leaf := range w.leaves {
-		w.gifts[i] = t.of(leaf)
-	}
-	w.leaves = nil
-	return w
+	return n
 }
 
-func leafNode(number int) rowNode {
-	return rowNode{bound: math.Float32frombits(quietNaN | uint32(number))}
-}
-
-// hopNode is a node from which both ways lead to one.
-func hopNode(child int) rowNode { return rowNode{bound: nan32, child: uint16(child)} }
-
-// walkWork is a node that is to be written at index.
-type walkWork struct {
-	at    int32
-	index int
-}
-
-// add lays out one tree: below a pair of siblings first what is below the one with
-// fewer leaves, which keeps children near.
-func (w *rowWalk) add(e *Ensemble, root int32, sizes childCounts) bool {
-	first := len(w.leaves)
-	w.nodes = append(w.nodes, rowNode{})
-	work := []walkWork{{root, len(w.nodes) - 1}}
-	for len(work) > 0 {
-		at, index := work[len(work)-1].at, work[len(work)-1].index
-		work = work[:len(work)-1]
-		if at < 0 {
-			w.nodes[index] = leafNode(len(w.leaves) - first)
-			w.leaves = append(w.leaves, ^at)
-			continue
-		}
-		s, known := rowSplitOf(&e.Nodes[at])
-		left, right, ok := w.place(&s, index, e.Features)
-		if !known || !ok || len(w.leaves)-first > walkLeafBits {
-			return false
-		}
-		near, far := walkWork{s.left, left}, walkWork{s.right, right}
-		if sizes.of(s.right) < sizes.of(s.left) {
-			near, far = far, near
-		}
-		work = append(work, far, near)
+// lanesGeneric adds the values of the leaves of the last group to the sum, and finds
+// the leaves or twigs of a group.
+func lanesGeneric(span *rowSpan, g, last *rowGroup, st *rowState) {
+	if last.trees > 0 {
+		sumGeneric(span, last, st)
 	}
-	return true
-}
-
-// place writes the nodes of a split and says where its branches go.
-func (w *rowWalk) place(s *rowSplit, index, features int) (left, right int, ok bool) {
-	if !s.equal {
-		return w.pair(s, index, features)
-	}
-	less, more := s.lessOrMore()
-	// Not less goes on to more, so what is missing takes the other way here.
-	hop, next, ok1 := w.pair(&less, index, features)
-	left, right, ok2 := w.pair(&more, next, features)
-	if right-hop > walkChildMax {
-		return 0, 0, false
-	}
-	w.nodes[hop] = hopNode(right - hop)
-	return left, right, ok1 && ok2
-}
-
-// pair writes one node, whose children are appended.
-func (w *rowWalk) pair(s *rowSplit, index, features int) (left, right int, ok bool) {
-	left = len(w.nodes)
-	right = left + 1
-	if left-index > walkChildMax {
-		return 0, 0, false
-	}
-	w.nodes = append(w.nodes, rowNode{}, rowNode{})
-	n := rowNode{bound: s.bound, feature: uint16(s.feature), child: uint16(left - index)}
-	if s.missingRight {
-		// value >= bound or missing is: not -value >= the next above -bound.
-		n.bound, n.feature = float32(math.Inf(-1)), uint16(int(s.feature)+features)
-		if s.bound == s.bound {
-			n.bound = above32(-s.bound)
-		}
-		left, right = right, left
-	}
-	w.nodes[index] = n
-	return left, right, true
-}
-
-// predictWalk evaluates one row.
-func (f *rowForest) predictWalk(x, out []float32, s *rowScratch) {
-	w := f.walk
-	for i, v := range x {
-		s.walk[i], s.walk[f.features+i] = v, -v
-	}
-	walkGeneric(w.nodes, w.roots, s.walk, s.slots)
-	gifts := s.slots[:len(w.first)]
-	for i, first := range w.first {
-		gifts[i] = w.gifts[first+gifts[i]]
-	}
-	if f.gifts.single {
-		out[0] = addGifts(gifts, 0)
-	} else {
-		begin(f.gifts.aggregate, out)
-		for _, leaf := range gifts {
-			f.gifts.give(leaf, out)
-		}
-	}
-	f.gifts.finish(out)
-}
-
-// walkGeneric walks trees from roots, a multiple of walkTogether of them, and writes
-// the number of the leaf where each arrives. It has no branch that depends on a value
-// but for how many rounds eight trees need.
-func walkGeneric(nodes []rowNode, roots []uint32, x []float32, slots []uint32) {
-	base, row := unsafe.Pointer(unsafe.SliceData(nodes)), unsafe.Pointer(unsafe.SliceData(x))
-	for i := 0; i+walkTogether <= len(roots); i += walkTogether {
-		r := (*[walkTogether]uint32)(roots[i:])
-		n0, n1, n2, n3 := at(base, r[0]), at(base, r[1]), at(base, r[2]), at(base, r[3])
-		n4, n5, n6, n7 := at(base, r[4]), at(base, r[5]), at(base, r[6]), at(base, r[7])
-		for {
-			c0, c1, c2, c3 := n0.child, n1.child, n2.child, n3.child
-			c4, c5, c6, c7 := n4.child, n5.child, n6.child, n7.child
-			if c0|c1|c2|c3|c4|c5|c6|c7 == 0 {
-				break
+	bins := &span.bins
+	tables, ids := st.tables, &st.ids[st.turn]
+	st.turn ^= 1
+	steps, banks := g.steps, bins.banks()
+	clear(ids[:])
+	for i := range g.planes {
+		var cleared [laneCount]uint8
+		for bank := range banks {
+			table := tables[bank*2*bins.half:][:2*bins.half]
+			for range g.counts[i*banks+bank] {
+				for lane := range laneCount {
+					if table[steps[lane]] > steps[laneCount+lane] {
+						cleared[lane] |= steps[2*laneCount+lane]
+					}
+				}
+				steps = steps[stepBytes:]
 			}
-			n0, n1, n2, n3 = next(n0, row), next(n1, row), next(n2, row), next(n3, row)
-			n4, n5, n6, n7 = next(n4, row), next(n5, row), next(n6, row), next(n7, row)
 		}
-		out := (*[walkTogether]uint32)(slots[i:])
-		out[0], out[1], out[2], out[3] = n0.leaf(), n1.leaf(), n2.leaf(), n3.leaf()
-		out[4], out[5], out[6], out[7] = n4.leaf(), n5.leaf(), n6.leaf(), n7.leaf()
+		for lane, c := range cleared {
+			if c != 255 {
+				ids[lane] = uint8((g.planes-1-i)*planeSize + bits.TrailingZeros8(^c))
+			}
+		}
 	}
 }
 
-func at(base unsafe.Pointer, index uint32) *rowNode {
-	return (*rowNode)(unsafe.Add(base, uintptr(index)*unsafe.Sizeof(rowNode{})))
+// sumGeneric adds the values of the leaves of the last group to the sum.
+func sumGeneric(span *rowSpan, last *rowGroup, st *rowState) {
+	findWords(span, last, st)
+	st.sum = addWords(st.words[:last.trees], st.sum)
 }
 
-// next is the node that a row goes on to.
-func next(n *rowNode, row unsafe.Pointer) *rowNode {
-	right := uintptr(0)
-	if *(*float32)(unsafe.Add(row, uintptr(n.feature)*4)) >= n.bound {
-		right = 1
+// twigsGeneric finds what the leaves of the twigs give that the last group has found.
+func twigsGeneric(span *rowSpan, g *rowGroup, st *rowState) {
+	for lane, id := range st.found()[:g.trees] {
+		twig := span.twigs[(int(g.first[lane])+int(id))*twigBytes:][:twigBytes]
+		holds := uint16(0)
+		for i := range twigSize {
+			if st.tables[twig[i]] > twig[twigBounds+i] {
+				holds |= 1 << i
+			}
+		}
+		leaf := 0
+		for leaf < twigSize-1 && holds&binary.LittleEndian.Uint16(twig[twigClears+2*leaf:]) != 0 {
+			leaf++
+		}
+		st.words[lane] = binary.LittleEndian.Uint32(twig[twigWords+4*leaf:])
 	}
-	return (*rowNode)(unsafe.Add(unsafe.Pointer(n), (uintptr(n.child)+right)*unsafe.Sizeof(rowNode{})))
 }
 
-func (n *rowNode) leaf() uint32 { return math.Float32bits(n.bound) & walkLeafBits }
+// addWords adds values in order.
+func addWords(words []uint32, sum float32) float32 {
+	for _, g := range words {
+		sum += math.Float32frombits(g)
+	}
+	return sum
+}

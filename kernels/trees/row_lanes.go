@@ -2,8 +2,6 @@
 
 package trees
 
-import "math/bits"
-
 // The lanes kernels find the leaves of 64 trees at once, a byte lane each, by looking
 // at all splits of all of them: that reads more, but in order and without a branch to
 // mispredict. It is QuickScorer's idea (Lucchese et al., SIGIR 2015) with trees in the
@@ -37,7 +35,7 @@ const (
 	twigSize   = 16
 	twigBounds = twigSize
 	twigClears = 2 * twigSize
-	twigGifts  = 4 * twigSize
+	twigWords  = 4 * twigSize
 	twigBytes  = 8 * twigSize
 
 	neverFires = 255
@@ -58,7 +56,7 @@ type rowGroup struct {
 	perPlane int      // quads of additions of the group before, a plane
 	counts   []uint16 // steps of plane, bank
 	steps    []uint8
-	gifts    []uint32 // without twigs: 8*planes a lane
+	words    []uint32 // without twigs: 8*planes a lane
 	first    []uint32 // with twigs: the first of each lane
 }
 
@@ -73,7 +71,7 @@ const rowsTogether = 16
 // rowState is what is known of one of those rows.
 type rowState struct {
 	ids    [2][laneCount]uint8
-	gifts  [laneCount]uint32
+	words  [laneCount]uint32
 	tables []uint8 // of its bins, for one span at a time
 	turn   int     // which of ids the next group writes
 	sum    float32
@@ -106,7 +104,7 @@ func (f *rowForest) sumLanes(x []float32, ldx, rows int, y []float32, ldy int, s
 	}
 	for r := range states {
 		y[r*ldy] = states[r].sum
-		f.gifts.finish(y[r*ldy:][:1])
+		f.words.finish(y[r*ldy:][:1])
 	}
 }
 
@@ -114,7 +112,7 @@ func (f *rowForest) sumLanes(x []float32, ldx, rows int, y []float32, ldy int, s
 func (f *rowForest) giveLanes(x []float32, ldx, rows int, y []float32, ldy int, s *rowScratch) {
 	states := s.states[:rows]
 	for r := range states {
-		begin(f.gifts.aggregate, y[r*ldy:][:f.targets])
+		begin(f.words.aggregate, y[r*ldy:][:f.targets])
 	}
 	for _, span := range f.spans {
 		f.binRows(span, x, ldx, states)
@@ -123,20 +121,18 @@ func (f *rowForest) giveLanes(x []float32, ldx, rows int, y []float32, ldy int, 
 			for r := range states {
 				st := &states[r]
 				rowLanes(span, g, &noGroup, st)
-				findGifts(span, g, st)
-				for _, leaf := range st.gifts[:g.trees] {
-					f.gifts.give(leaf, y[r*ldy:][:f.targets])
-				}
+				findWords(span, g, st)
+				f.words.give(st.words[:g.trees], y[r*ldy:][:f.targets])
 			}
 		}
 	}
 	for r := range states {
-		f.gifts.finish(y[r*ldy:][:f.targets])
+		f.words.finish(y[r*ldy:][:f.targets])
 	}
 }
 
 // noGroup stands before the first.
-var noGroup = rowGroup{gifts: make([]uint32, 1), first: make([]uint32, 1)}
+var noGroup = rowGroup{words: make([]uint32, 1), first: make([]uint32, 1)}
 
 // binRows quantises rows for a span.
 func (f *rowForest) binRows(span *rowSpan, x []float32, ldx int, states []rowState) {
@@ -145,70 +141,14 @@ func (f *rowForest) binRows(span *rowSpan, x []float32, ldx int, states []rowSta
 	}
 }
 
-// findGifts finds what the leaves of the last group give.
-func findGifts(span *rowSpan, g *rowGroup, st *rowState) {
+// findWords finds what the leaves of the last group give.
+func findWords(span *rowSpan, g *rowGroup, st *rowState) {
 	if span.twigs != nil {
 		rowTwigs(span, g, st)
 		return
 	}
 	stride := g.planes * planeSize
 	for lane, id := range st.found()[:g.trees] {
-		st.gifts[lane] = g.gifts[lane*stride+int(id)]
-	}
-}
-
-// lanesGeneric adds the values of the leaves of the last group to the sum, and finds
-// the leaves or twigs of a group.
-func lanesGeneric(span *rowSpan, g, last *rowGroup, st *rowState) {
-	if last.trees > 0 {
-		sumGeneric(span, last, st)
-	}
-	bins := &span.bins
-	tables, ids := st.tables, &st.ids[st.turn]
-	st.turn ^= 1
-	steps, banks := g.steps, bins.banks()
-	clear(ids[:])
-	for i := range g.planes {
-		var cleared [laneCount]uint8
-		for bank := range banks {
-			table := tables[bank*2*bins.half:][:2*bins.half]
-			for range g.counts[i*banks+bank] {
-				for lane := range laneCount {
-					if table[steps[lane]] > steps[laneCount+lane] {
-						cleared[lane] |= steps[2*laneCount+lane]
-					}
-				}
-				steps = steps[stepBytes:]
-			}
-		}
-		for lane, c := range cleared {
-			if c != 255 {
-				ids[lane] = uint8((g.planes-1-i)*planeSize + bits.TrailingZeros8(^c))
-			}
-		}
-	}
-}
-
-// sumGeneric adds the values of the leaves of the last group to the sum.
-func sumGeneric(span *rowSpan, last *rowGroup, st *rowState) {
-	findGifts(span, last, st)
-	st.sum = addGifts(st.gifts[:last.trees], st.sum)
-}
-
-// twigsGeneric finds what the leaves of the twigs give that the last group has found.
-func twigsGeneric(span *rowSpan, g *rowGroup, st *rowState) {
-	for lane, id := range st.found()[:g.trees] {
-		twig := span.twigs[(int(g.first[lane])+int(id))*twigBytes:][:twigBytes]
-		holds := uint16(0)
-		for i := range twigSize {
-			if st.tables[twig[i]] > twig[twigBounds+i] {
-				holds |= 1 << i
-			}
-		}
-		leaf := 0
-		for leaf < twigSize-1 && holds&load16(twig[twigClears+2*leaf:]) != 0 {
-			leaf++
-		}
-		st.gifts[lane] = load32(twig[twigGifts+4*leaf:])
+		st.words[lane] = g.words[lane*stride+int(id)]
 	}
 }

@@ -7,12 +7,12 @@ package trees
 // rowSumLanesAVX2 adds the leaf values of quads*4 trees to sum. It needs AVX.
 //
 //go:noescape
-func rowSumLanesAVX2(before *uint8, gifts *uint32, stride int, quads int, sum float32) float32
+func rowSumLanesAVX2(before *uint8, words *uint32, stride int, quads int, sum float32) float32
 
 // rowLanes32AVX2 finds the leaves of 64 trees, for tables of 64 bytes. It needs AVX2 and BMI1.
 //
 //go:noescape
-func rowLanes32AVX2(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, gifts *uint32, stride int, quads int, perPlane int, sum float32) float32
+func rowLanes32AVX2(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, words *uint32, stride int, quads int, perPlane int, sum float32) float32
 
 // rowTwigs32AVX2 finds the twigs of 64 trees, for tables of 64 bytes. It needs AVX2 and BMI1.
 //
@@ -22,7 +22,7 @@ func rowTwigs32AVX2(steps *uint8, counts *uint16, planes int, banks int, tables 
 // rowLeaves32AVX2 finds what the leaves of quads*4 trees give, for tables of 64 bytes. It needs AVX2 and BMI1.
 //
 //go:noescape
-func rowLeaves32AVX2(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, gifts *uint32)
+func rowLeaves32AVX2(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, words *uint32)
 
 // rowSumTwigs32AVX2 adds the leaf values of quads*4 trees to sum, for tables of 64 bytes. It needs AVX2 and BMI1.
 //
@@ -32,7 +32,7 @@ func rowSumTwigs32AVX2(before *uint8, first *uint32, twigs *uint8, quads int, ta
 // rowLanes64AVX2 finds the leaves of 64 trees, for tables of 128 bytes. It needs AVX2 and BMI1.
 //
 //go:noescape
-func rowLanes64AVX2(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, gifts *uint32, stride int, quads int, perPlane int, sum float32) float32
+func rowLanes64AVX2(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, words *uint32, stride int, quads int, perPlane int, sum float32) float32
 
 // rowTwigs64AVX2 finds the twigs of 64 trees, for tables of 128 bytes. It needs AVX2 and BMI1.
 //
@@ -42,7 +42,7 @@ func rowTwigs64AVX2(steps *uint8, counts *uint16, planes int, banks int, tables 
 // rowLeaves64AVX2 finds what the leaves of quads*4 trees give, for tables of 128 bytes. It needs AVX2 and BMI1.
 //
 //go:noescape
-func rowLeaves64AVX2(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, gifts *uint32)
+func rowLeaves64AVX2(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, words *uint32)
 
 // rowSumTwigs64AVX2 adds the leaf values of quads*4 trees to sum, for tables of 128 bytes. It needs AVX2 and BMI1.
 //
@@ -52,7 +52,7 @@ func rowSumTwigs64AVX2(before *uint8, first *uint32, twigs *uint8, quads int, ta
 // rowLanes32VNNI finds the leaves of 64 trees, for tables of 64 bytes. It needs AVX512_VBMI.
 //
 //go:noescape
-func rowLanes32VNNI(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, gifts *uint32, stride int, quads int, perPlane int, sum float32) float32
+func rowLanes32VNNI(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, words *uint32, stride int, quads int, perPlane int, sum float32) float32
 
 // rowTwigs32VNNI finds the twigs of 64 trees, for tables of 64 bytes. It needs AVX512_VBMI.
 //
@@ -62,7 +62,7 @@ func rowTwigs32VNNI(steps *uint8, counts *uint16, planes int, banks int, tables 
 // rowLeaves32VNNI finds what the leaves of quads*4 trees give, for tables of 64 bytes. It needs AVX512_VBMI.
 //
 //go:noescape
-func rowLeaves32VNNI(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, gifts *uint32)
+func rowLeaves32VNNI(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, words *uint32)
 
 // rowSumTwigs32VNNI adds the leaf values of quads*4 trees to sum, for tables of 64 bytes. It needs AVX512_VBMI.
 //
@@ -72,7 +72,7 @@ func rowSumTwigs32VNNI(before *uint8, first *uint32, twigs *uint8, quads int, ta
 // rowLanes64VNNI finds the leaves of 64 trees, for tables of 128 bytes. It needs AVX512_VBMI.
 //
 //go:noescape
-func rowLanes64VNNI(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, gifts *uint32, stride int, quads int, perPlane int, sum float32) float32
+func rowLanes64VNNI(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, words *uint32, stride int, quads int, perPlane int, sum float32) float32
 
 // rowTwigs64VNNI finds the twigs of 64 trees, for tables of 128 bytes. It needs AVX512_VBMI.
 //
@@ -82,7 +82,7 @@ func rowTwigs64VNNI(steps *uint8, counts *uint16, planes int, banks int, tables 
 // rowLeaves64VNNI finds what the leaves of quads*4 trees give, for tables of 128 bytes. It needs AVX512_VBMI.
 //
 //go:noescape
-func rowLeaves64VNNI(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, gifts *uint32)
+func rowLeaves64VNNI(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, words *uint32)
 
 // rowSumTwigs64VNNI adds the leaf values of quads*4 trees to sum, for tables of 128 bytes. It needs AVX512_VBMI.
 //

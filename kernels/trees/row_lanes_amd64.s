@@ -4,11 +4,11 @@
 
 #include "textflag.h"
 
-// func rowSumLanesAVX2(before *uint8, gifts *uint32, stride int, quads int, sum float32) float32
+// func rowSumLanesAVX2(before *uint8, words *uint32, stride int, quads int, sum float32) float32
 // Requires: AVX, CMOV, SSE
 TEXT ·rowSumLanesAVX2(SB), NOSPLIT, $0-44
 	MOVQ    before+0(FP), AX
-	MOVQ    gifts+8(FP), CX
+	MOVQ    words+8(FP), CX
 	MOVQ    stride+16(FP), BX
 	SHLQ    $0x02, BX
 	MOVQ    quads+24(FP), DX
@@ -272,7 +272,7 @@ DATA rowLowestBit<>+126(SB)/1, $0x00
 DATA rowLowestBit<>+127(SB)/1, $0x00
 GLOBL rowLowestBit<>(SB), RODATA|NOPTR, $128
 
-// func rowLanes32AVX2(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, gifts *uint32, stride int, quads int, perPlane int, sum float32) float32
+// func rowLanes32AVX2(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, words *uint32, stride int, quads int, perPlane int, sum float32) float32
 // Requires: AVX, AVX2, CMOV, SSE
 TEXT ·rowLanes32AVX2(SB), NOSPLIT, $0-100
 	MOVQ    steps+0(FP), AX
@@ -280,7 +280,7 @@ TEXT ·rowLanes32AVX2(SB), NOSPLIT, $0-100
 	MOVQ    planes+16(FP), DX
 	MOVQ    tables+32(FP), BX
 	MOVQ    before+48(FP), SI
-	MOVQ    gifts+56(FP), DI
+	MOVQ    words+56(FP), DI
 	MOVQ    stride+64(FP), R9
 	SHLQ    $0x02, R9
 	MOVQ    quads+72(FP), R8
@@ -629,7 +629,7 @@ added:
 	MOVSS X0, ret+96(FP)
 	RET
 
-// func rowLeaves32AVX2(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, gifts *uint32)
+// func rowLeaves32AVX2(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, words *uint32)
 // Requires: AVX, AVX2, BMI
 TEXT ·rowLeaves32AVX2(SB), NOSPLIT, $0-48
 	MOVQ           ids+0(FP), AX
@@ -639,7 +639,7 @@ TEXT ·rowLeaves32AVX2(SB), NOSPLIT, $0-48
 	VBROADCASTI128 (BX), Y0
 	VBROADCASTI128 16(BX), Y1
 	MOVQ           quads+32(FP), BX
-	MOVQ           gifts+40(FP), SI
+	MOVQ           words+40(FP), SI
 
 quad:
 	MOVBLZX      (AX), DI
@@ -891,7 +891,7 @@ added:
 	MOVSS X2, ret+48(FP)
 	RET
 
-// func rowLanes64AVX2(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, gifts *uint32, stride int, quads int, perPlane int, sum float32) float32
+// func rowLanes64AVX2(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, words *uint32, stride int, quads int, perPlane int, sum float32) float32
 // Requires: AVX, AVX2, CMOV, SSE
 TEXT ·rowLanes64AVX2(SB), NOSPLIT, $0-100
 	MOVQ    steps+0(FP), AX
@@ -899,7 +899,7 @@ TEXT ·rowLanes64AVX2(SB), NOSPLIT, $0-100
 	MOVQ    planes+16(FP), DX
 	MOVQ    tables+32(FP), BX
 	MOVQ    before+48(FP), SI
-	MOVQ    gifts+56(FP), DI
+	MOVQ    words+56(FP), DI
 	MOVQ    stride+64(FP), R9
 	SHLQ    $0x02, R9
 	MOVQ    quads+72(FP), R8
@@ -1292,7 +1292,7 @@ added:
 	MOVSS X0, ret+96(FP)
 	RET
 
-// func rowLeaves64AVX2(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, gifts *uint32)
+// func rowLeaves64AVX2(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, words *uint32)
 // Requires: AVX, AVX2, BMI
 TEXT ·rowLeaves64AVX2(SB), NOSPLIT, $0-48
 	MOVQ           ids+0(FP), AX
@@ -1304,7 +1304,7 @@ TEXT ·rowLeaves64AVX2(SB), NOSPLIT, $0-48
 	VBROADCASTI128 32(BX), Y2
 	VBROADCASTI128 48(BX), Y3
 	MOVQ           quads+32(FP), BX
-	MOVQ           gifts+40(FP), SI
+	MOVQ           words+40(FP), SI
 
 quad:
 	MOVBLZX      (AX), DI
@@ -1598,7 +1598,7 @@ added:
 	MOVSS X4, ret+48(FP)
 	RET
 
-// func rowLanes32VNNI(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, gifts *uint32, stride int, quads int, perPlane int, sum float32) float32
+// func rowLanes32VNNI(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, words *uint32, stride int, quads int, perPlane int, sum float32) float32
 // Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, CMOV, SSE
 TEXT ·rowLanes32VNNI(SB), NOSPLIT, $0-100
 	MOVQ       steps+0(FP), AX
@@ -1606,7 +1606,7 @@ TEXT ·rowLanes32VNNI(SB), NOSPLIT, $0-100
 	MOVQ       planes+16(FP), DX
 	MOVQ       tables+32(FP), BX
 	MOVQ       before+48(FP), SI
-	MOVQ       gifts+56(FP), DI
+	MOVQ       words+56(FP), DI
 	MOVQ       stride+64(FP), R9
 	SHLQ       $0x02, R9
 	MOVQ       quads+72(FP), R8
@@ -1805,7 +1805,7 @@ added:
 	MOVSS     X0, ret+96(FP)
 	RET
 
-// func rowLeaves32VNNI(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, gifts *uint32)
+// func rowLeaves32VNNI(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, words *uint32)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, AVX512VL, BMI
 TEXT ·rowLeaves32VNNI(SB), NOSPLIT, $0-48
 	MOVQ      ids+0(FP), AX
@@ -1814,7 +1814,7 @@ TEXT ·rowLeaves32VNNI(SB), NOSPLIT, $0-48
 	MOVQ      tables+24(FP), BX
 	VMOVDQU64 (BX), Z0
 	MOVQ      quads+32(FP), BX
-	MOVQ      gifts+40(FP), SI
+	MOVQ      words+40(FP), SI
 
 quad:
 	MOVBLZX      (AX), DI
@@ -1969,7 +1969,7 @@ added:
 	MOVSS X1, ret+48(FP)
 	RET
 
-// func rowLanes64VNNI(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, gifts *uint32, stride int, quads int, perPlane int, sum float32) float32
+// func rowLanes64VNNI(steps *uint8, counts *uint16, planes int, banks int, tables *uint8, ids *uint8, before *uint8, words *uint32, stride int, quads int, perPlane int, sum float32) float32
 // Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, CMOV, SSE
 TEXT ·rowLanes64VNNI(SB), NOSPLIT, $0-100
 	MOVQ       steps+0(FP), AX
@@ -1977,7 +1977,7 @@ TEXT ·rowLanes64VNNI(SB), NOSPLIT, $0-100
 	MOVQ       planes+16(FP), DX
 	MOVQ       tables+32(FP), BX
 	MOVQ       before+48(FP), SI
-	MOVQ       gifts+56(FP), DI
+	MOVQ       words+56(FP), DI
 	MOVQ       stride+64(FP), R9
 	SHLQ       $0x02, R9
 	MOVQ       quads+72(FP), R8
@@ -2178,7 +2178,7 @@ added:
 	MOVSS     X0, ret+96(FP)
 	RET
 
-// func rowLeaves64VNNI(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, gifts *uint32)
+// func rowLeaves64VNNI(ids *uint8, first *uint32, twigs *uint8, tables *uint8, quads int, words *uint32)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, AVX512VL, BMI
 TEXT ·rowLeaves64VNNI(SB), NOSPLIT, $0-48
 	MOVQ      ids+0(FP), AX
@@ -2188,7 +2188,7 @@ TEXT ·rowLeaves64VNNI(SB), NOSPLIT, $0-48
 	VMOVDQU64 (BX), Z0
 	VMOVDQU64 64(BX), Z1
 	MOVQ      quads+32(FP), BX
-	MOVQ      gifts+40(FP), SI
+	MOVQ      words+40(FP), SI
 
 quad:
 	MOVBLZX      (AX), DI

@@ -2,10 +2,7 @@
 
 package trees
 
-import (
-	"encoding/binary"
-	"math"
-)
+import "encoding/binary"
 
 // laneSplit is a split of one tree with the leaves it clears.
 type laneSplit struct {
@@ -56,7 +53,7 @@ func (t *laneTree) add(e *Ensemble, at int32, ends childCounts) {
 // laneBuilder lays out an ensemble in lanes.
 type laneBuilder struct {
 	e      *Ensemble
-	gifts  *rowGifts
+	words  *rowWords
 	leaves childCounts
 	ends   childCounts // where lanes end: leaves, or twigs where twigged is set
 
@@ -68,54 +65,74 @@ type laneBuilder struct {
 
 // lanesOf lays out an ensemble in the way that is estimated to be fastest; nil where
 // that is to walk it, or it does not fit.
-func lanesOf(e *Ensemble, gifts *rowGifts) []*rowSpan {
-	leaves, twigs := countLeaves(e), countTwigs(e)
-	var best []*rowSpan
-	cost := len(e.Roots) * walkCost
-	for i, ends := range []childCounts{leaves, twigs} {
-		for _, size := range []int{max(len(e.Roots), 1), laneCount} {
-			b := laneBuilder{e: e, gifts: gifts, leaves: leaves, ends: ends, twigged: i == 1}
-			spans, ok := b.build(size)
-			if c := costOf(spans); ok && c < cost {
-				best, cost = spans, c
-			}
-			if ok && len(spans) == 1 && spans[0].bins.banks() <= 1 {
-				break // nothing is won by bins of their own for each group
-			}
-		}
+func lanesOf(e *Ensemble, words *rowWords) []*rowSpan {
+	b := laneBuilder{e: e, words: words, leaves: countLeaves(e)}
+	b.ends, b.twigged = countTwigs(e), true
+	best, cost := b.fastest(nil, len(e.Roots)*walkCost)
+	if best == nil || len(e.Leaves) <= lanesMean*len(e.Roots) {
+		b.ends, b.twigged = b.leaves, false
+		best, _ = b.fastest(best, cost)
 	}
 	return best
 }
 
-// build makes spans of so many trees; ok is false where one does not fit.
-func (b *laneBuilder) build(size int) (spans []*rowSpan, ok bool) {
+// lanesMean is how many leaves trees have at the most, on average, that are laid out
+// without twigs too, to see whether that is faster: it is up to about 40.
+const lanesMean = 64
+
+// fastest lays out the ensemble with spans of several sizes: fewer trees have fewer
+// bounds, and so fewer banks. It gives what was best so far where none is faster.
+func (b *laneBuilder) fastest(best []*rowSpan, cost int) ([]*rowSpan, int) {
+	for _, root := range b.e.Roots {
+		if b.ends.of(root) > leavesMax {
+			return best, cost
+		}
+	}
+	for _, size := range []int{max(len(b.e.Roots), 1), laneCount, laneCount / 2, laneCount / 4} {
+		spans, banks := b.build(size)
+		if c := costOf(spans); spans != nil && c < cost {
+			best, cost = spans, c
+		}
+		if banks <= 1 {
+			break
+		}
+	}
+	return best, cost
+}
+
+// build makes spans of so many trees, and gives the most banks that one has. It makes
+// none where one does not fit.
+func (b *laneBuilder) build(size int) (spans []*rowSpan, banks int) {
 	for first := 0; first < len(b.e.Roots); first += size {
-		span := b.spanOf(b.e.Roots[first:min(first+size, len(b.e.Roots))])
+		span, n := b.spanOf(b.e.Roots[first:min(first+size, len(b.e.Roots))])
+		banks = max(banks, n)
 		if span == nil {
-			return nil, false
+			return nil, banks
 		}
 		spans = append(spans, span)
 	}
-	return spans, len(spans) > 0
+	return spans, banks
 }
 
 // spanOf lays trees out in groups; nil where they do not fit.
-func (b *laneBuilder) spanOf(roots []int32) *rowSpan {
+func (b *laneBuilder) spanOf(roots []int32) (span *rowSpan, banks int) {
 	b.index = newBinIndex()
 	trees := make([]laneTree, len(roots))
 	for i, root := range roots {
-		if b.ends.of(root) > leavesMax {
-			return nil
-		}
 		trees[i].add(b.e, root, b.ends)
 		if !b.addBins(root) {
-			return nil
+			return nil, 0
 		}
 	}
-	b.span = &rowSpan{bins: b.index.build()}
+	bins, ok := b.index.build()
+	if !ok {
+		return nil, slotsMax / 64
+	}
+	banks = bins.banks()
+	b.span = &rowSpan{bins: bins}
 	if b.twigged {
-		if b.span.bins.banks() > 1 {
-			return nil
+		if banks > 1 {
+			return nil, banks
 		}
 		b.addTwig(nil)
 	}
@@ -125,7 +142,7 @@ func (b *laneBuilder) spanOf(roots []int32) *rowSpan {
 	if b.twigged {
 		b.span.twigs = alignedCopy(b.span.twigs)
 	}
-	return b.span
+	return b.span, banks
 }
 
 // addBins notes what a tree compares with.
@@ -182,7 +199,7 @@ func (b *laneBuilder) addGroup(trees []laneTree) {
 	if b.twigged {
 		b.addTwigs(&g, trees)
 	} else {
-		b.addGifts(&g, trees)
+		b.addWords(&g, trees)
 	}
 	b.span.groups = append(b.span.groups, g)
 }
@@ -214,22 +231,22 @@ func (g *rowGroup) emit(cell *[laneCount][]laneStep) {
 	}
 }
 
-// addGifts notes what the leaves of a group's trees give. Lanes without a tree give -0:
+// addWords notes what the leaves of a group's trees give. Lanes without a tree give -0:
 // adding that changes nothing.
-func (b *laneBuilder) addGifts(g *rowGroup, trees []laneTree) {
+func (b *laneBuilder) addWords(g *rowGroup, trees []laneTree) {
 	stride := g.planes * planeSize
-	g.gifts = make([]uint32, laneCount*stride)
-	for i := range g.gifts {
-		g.gifts[i] = noGift
+	g.words = make([]uint32, laneCount*stride)
+	for i := range g.words {
+		g.words[i] = noWord
 	}
 	for lane := range trees {
 		for i, leaf := range trees[lane].leaves {
-			g.gifts[lane*stride+i] = b.gifts.of(^leaf)
+			g.words[lane*stride+i] = b.words.of(^leaf)
 		}
 	}
 }
 
-const noGift = 1 << 31 // the bits of -0
+const noWord = 1 << 31 // the bits of -0
 
 // addTwigs lays out what lanes of a group end in. Lanes without a tree have twig 0.
 func (b *laneBuilder) addTwigs(g *rowGroup, trees []laneTree) {
@@ -249,7 +266,7 @@ func (b *laneBuilder) addTwig(t *laneTree) {
 	var twig [twigBytes]uint8
 	for i := range twigSize {
 		twig[twigBounds+i] = neverFires
-		binary.LittleEndian.PutUint32(twig[twigGifts+4*i:], noGift)
+		binary.LittleEndian.PutUint32(twig[twigWords+4*i:], noWord)
 	}
 	if t != nil {
 		n := 0
@@ -260,30 +277,26 @@ func (b *laneBuilder) addTwig(t *laneTree) {
 				twig[n], twig[twigBounds+n] = step.place, step.bound
 				for leaf := s.first; leaf < s.last; leaf++ {
 					clears := twig[twigClears+2*leaf:]
-					binary.LittleEndian.PutUint16(clears, load16(clears)|1<<n)
+					binary.LittleEndian.PutUint16(clears, binary.LittleEndian.Uint16(clears)|1<<n)
 				}
 				n++
 			})
 		}
 		for i, leaf := range t.leaves {
-			binary.LittleEndian.PutUint32(twig[twigGifts+4*i:], b.gifts.of(^leaf))
+			binary.LittleEndian.PutUint32(twig[twigWords+4*i:], b.words.of(^leaf))
 		}
 	}
 	b.span.twigs = append(b.span.twigs, twig[:]...)
 }
 
-func load16(b []uint8) uint16 { return binary.LittleEndian.Uint16(b) }
-
-func load32(b []uint8) uint32 { return binary.LittleEndian.Uint32(b) }
-
 // Estimates in cycles of one row, from measurements on Zen 4.
 const (
-	walkCost  = 80 // a tree
-	binCost   = 6  // a slot
-	stepCost  = 4
+	walkCost  = 60 // a tree
+	binCost   = 8  // a slot
+	stepCost  = 5
 	planeCost = 8
 	sumCost   = 3 // a tree
-	twigCost  = 6 // a tree
+	twigCost  = 7 // a tree
 )
 
 // costOf estimates the cycles of one row.
@@ -293,13 +306,12 @@ func costOf(spans []*rowSpan) int {
 		cost += len(span.bins.slots) * binCost
 		for i := range span.groups {
 			g := &span.groups[i]
-			c := len(g.steps)/stepBytes*stepCost + g.planes*planeCost
+			cost += len(g.steps)/stepBytes*stepCost + g.planes*planeCost
 			if span.twigs != nil {
-				c += g.trees * twigCost
+				cost += g.trees * twigCost
 			} else {
-				c = max(c, g.trees*sumCost)
+				cost += g.trees * sumCost
 			}
-			cost += c
 		}
 	}
 	return cost
@@ -369,12 +381,4 @@ func (e *Ensemble) visitUp(f func(i int32, n *Node)) {
 			}
 		}
 	}
-}
-
-// addGifts adds values in order.
-func addGifts(gifts []uint32, sum float32) float32 {
-	for _, g := range gifts {
-		sum += math.Float32frombits(g)
-	}
-	return sum
 }

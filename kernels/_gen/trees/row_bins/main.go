@@ -10,14 +10,13 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// The layout of a slot's data: its feature and what a missing value sets, and how far
-// apart its pivots and bounds are.
+// The layout of a slot, and how far its bounds are behind its pivots.
 const (
 	slotFeature = 0
 	slotMissing = 4
-	slotBytes   = 8
+	slotOffset  = 8
+	slotBytes   = 12
 	pivotBytes  = 16 * 4
-	boundBytes  = 256 * 4
 )
 
 // reached is the predicate "at least", false for NaN, on the value and a bound.
@@ -54,13 +53,12 @@ func countAVX2(at Mem, x VecVirtual) GPVirtual {
 
 // bins generates the kernel that writes one bank of the table.
 func bins(name, needs string, vec func() VecVirtual, count func(Mem, VecVirtual) GPVirtual) {
-	TEXT(name, NOSPLIT, "func(x *float32, slots *[2]uint32, n int, pivots, bounds *float32, table *uint8, half int)")
+	TEXT(name, NOSPLIT, "func(x *float32, slots *[3]uint32, n int, bounds *float32, table *uint8, half int)")
 	Pragma("noescape")
 	Doc(name + " writes the bins of n slots to table and their complements half bytes further. It needs " + needs + ".")
 	row := Load(Param("x"), GP64())
 	slots := Load(Param("slots"), GP64())
 	n := Load(Param("n"), GP64())
-	pivots := Load(Param("pivots"), GP64())
 	bounds := Load(Param("bounds"), GP64())
 	table := Load(Param("table"), GP64())
 	half := Load(Param("half"), GP64())
@@ -69,11 +67,13 @@ func bins(name, needs string, vec func() VecVirtual, count func(Mem, VecVirtual)
 	at, x := GP64(), vec()
 	MOVL(Mem{Base: slots}.Offset(slotFeature), at.As32())
 	VBROADCASTSS(Mem{Base: row, Index: at, Scale: 4}, x)
+	pivots := GP64()
+	MOVL(Mem{Base: slots}.Offset(slotOffset), pivots.As32())
+	LEAQ(Mem{Base: bounds, Index: pivots, Scale: 4}, pivots)
 	block := count(Mem{Base: pivots}, x)
-	SHLL(Imm(6), block)
-	bin := count(Mem{Base: bounds, Index: block.As64(), Scale: 1}, x)
-	SHRL(Imm(2), block)
-	ADDL(block, bin)
+	SHLL(Imm(3), block)
+	bin := count(Mem{Base: pivots, Disp: pivotBytes, Index: block.As64(), Scale: 8}, x)
+	LEAL(Mem{Base: bin, Index: block, Scale: 2}, bin)
 	missing := GP32()
 	XORL(missing, missing)
 	VUCOMISS(x.AsX(), x.AsX())
@@ -86,8 +86,6 @@ func bins(name, needs string, vec func() VecVirtual, count func(Mem, VecVirtual)
 	MOVB(bin.As8(), Mem{Base: table, Index: half, Scale: 1})
 	INCQ(table)
 	ADDQ(Imm(slotBytes), slots)
-	ADDQ(Imm(pivotBytes), pivots)
-	ADDQ(U32(boundBytes), bounds)
 	DECQ(n)
 	JNE(LabelRef("slot"))
 	VZEROUPPER()

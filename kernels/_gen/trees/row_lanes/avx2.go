@@ -54,7 +54,7 @@ func avx2() isa {
 	var cleared [2]VecVirtual
 	low, nibble := nibbleBit()
 	return isa{
-		name: "AVX2", needs: "AVX2 and BMI1", vec: YMM, table: newTableAVX2,
+		name: "AVX2", needs: "AVX2 and BMI1", table: newTableAVX2,
 		begin: func() {
 			cleared = [2]VecVirtual{YMM(), YMM()}
 			ids, none := Load(Param("ids"), GP64()), YMM()
@@ -129,7 +129,7 @@ func leafAVX2(t table, twig, scratch GPVirtual) Mem {
 	VPCMPEQW(zero, all, all)
 	VPMOVMSKB(all, holds) // two bits a leaf
 	TZCNTL(holds, holds)
-	return Mem{Base: twig, Index: scratch, Scale: 2}.Offset(twigGifts)
+	return Mem{Base: twig, Index: scratch, Scale: 2}.Offset(twigWords)
 }
 
 // nibbleBit is two tables from a nibble with one bit set to the number of that bit, of

@@ -29,7 +29,6 @@ type table interface {
 // isa is what kernels of one instruction set are made of.
 type isa struct {
 	name, needs string
-	vec         func() VecVirtual // the width of lookup in steps
 	table       func(half int) table
 	begin       func()                                     // constants
 	clear       func()                                     // before a plane's steps
@@ -71,7 +70,7 @@ func (set isa) lanes(half int, twigs bool) {
 	if twigs {
 		set.text("Twigs", half, head+"first *uint32, twigs *uint8, "+tail, "finds the twigs of 64 trees")
 	} else {
-		set.text("Lanes", half, head+"gifts *uint32, stride, "+tail, "finds the leaves of 64 trees")
+		set.text("Lanes", half, head+"words *uint32, stride, "+tail, "finds the leaves of 64 trees")
 	}
 	steps := Load(Param("steps"), GP64())
 	counts := Load(Param("counts"), GP64())
@@ -124,25 +123,25 @@ func (set isa) lanes(half int, twigs bool) {
 
 // leaves generates the kernel that only follows twigs.
 func (set isa) leaves(half int) {
-	set.text("Leaves", half, "func(ids *uint8, first *uint32, twigs, tables *uint8, quads int, gifts *uint32)",
+	set.text("Leaves", half, "func(ids *uint8, first *uint32, twigs, tables *uint8, quads int, words *uint32)",
 		"finds what the leaves of quads*4 trees give")
-	ids, first, twigs, quads, gifts := GP64(), GP64(), GP64(), GP64(), GP64()
+	ids, first, twigs, quads, words := GP64(), GP64(), GP64(), GP64(), GP64()
 	Load(Param("ids"), ids)
 	Load(Param("first"), first)
 	Load(Param("twigs"), twigs)
 	t := set.table(half)
 	t.load(Load(Param("tables"), GP64()))
 	Load(Param("quads"), quads)
-	Load(Param("gifts"), gifts)
+	Load(Param("words"), words)
 	Label("quad")
 	for i := range 4 {
 		v := GP32()
 		MOVL(twigLeaf(set, t, ids, first, twigs, i), v)
-		MOVL(v, Mem{Base: gifts}.Offset(4*i))
+		MOVL(v, Mem{Base: words}.Offset(4*i))
 	}
 	ADDQ(Imm(4), ids)
 	ADDQ(Imm(16), first)
-	ADDQ(Imm(16), gifts)
+	ADDQ(Imm(16), words)
 	DECQ(quads)
 	JNE(LabelRef("quad"))
 	VZEROUPPER()

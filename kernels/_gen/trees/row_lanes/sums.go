@@ -11,7 +11,7 @@ import (
 // sums is the part of a kernel that adds the leaf values of the group before: each
 // addition waits for the last, so they run beside the vector work of this group.
 type sums struct {
-	ids, gifts, quads GPVirtual
+	ids, words, quads GPVirtual
 	stride            GPVirtual // without twigs
 	first             GPVirtual // with twigs
 	table             table     // with twigs
@@ -19,13 +19,13 @@ type sums struct {
 }
 
 func loadSums(twigs bool) *sums {
-	s := &sums{ids: GP64(), gifts: GP64(), quads: GP64(), stride: GP64(), first: GP64(), sum: XMM()}
+	s := &sums{ids: GP64(), words: GP64(), quads: GP64(), stride: GP64(), first: GP64(), sum: XMM()}
 	Load(Param("before"), s.ids)
 	if twigs {
 		Load(Param("first"), s.first)
-		Load(Param("twigs"), s.gifts)
+		Load(Param("twigs"), s.words)
 	} else {
-		Load(Param("gifts"), s.gifts)
+		Load(Param("words"), s.words)
 		Load(Param("stride"), s.stride)
 		SHLQ(Imm(2), s.stride)
 	}
@@ -44,13 +44,13 @@ func (s *sums) add(set isa, n GPVirtual) {
 	Label("add")
 	for i := range 4 {
 		if s.table != nil {
-			VADDSS(twigLeaf(set, s.table, s.ids, s.first, s.gifts, i), s.sum, s.sum)
+			VADDSS(twigLeaf(set, s.table, s.ids, s.first, s.words, i), s.sum, s.sum)
 			continue
 		}
 		id := GP64()
 		MOVBQZX(Mem{Base: s.ids}.Offset(i), id)
-		VADDSS(Mem{Base: s.gifts, Index: id, Scale: 4}, s.sum, s.sum)
-		ADDQ(s.stride, s.gifts)
+		VADDSS(Mem{Base: s.words, Index: id, Scale: 4}, s.sum, s.sum)
+		ADDQ(s.stride, s.words)
 	}
 	if s.table != nil {
 		ADDQ(Imm(16), s.first)
@@ -63,7 +63,7 @@ func (s *sums) add(set isa, n GPVirtual) {
 
 // sumLanes generates the kernel that adds the values of one group without twigs.
 func sumLanes() {
-	TEXT("rowSumLanesAVX2", NOSPLIT, "func(before *uint8, gifts *uint32, stride, quads int, sum float32) float32")
+	TEXT("rowSumLanesAVX2", NOSPLIT, "func(before *uint8, words *uint32, stride, quads int, sum float32) float32")
 	Pragma("noescape")
 	Doc("rowSumLanesAVX2 adds the leaf values of quads*4 trees to sum. It needs AVX.")
 	sumAll(isa{}, nil)
@@ -94,7 +94,7 @@ func sumAll(set isa, t table) {
 const (
 	twigBounds = 16
 	twigClears = 32
-	twigGifts  = 64
+	twigWords  = 64
 	twigShift  = 7
 )
 

@@ -38,7 +38,7 @@ func vnni() isa {
 	var ones, low0, low1, id, cleared VecVirtual
 	lowest := lowestBit()
 	return isa{
-		name: "VNNI", needs: "AVX512_VBMI", vec: ZMM, table: newTableVBMI,
+		name: "VNNI", needs: "AVX512_VBMI", table: newTableVBMI,
 		begin: func() {
 			ones, low0, low1, id, cleared = ZMM(), ZMM(), ZMM(), ZMM(), ZMM()
 			VPTERNLOGD(Imm(0xff), ones, ones, ones)
@@ -78,7 +78,7 @@ func vnni() isa {
 			VPTESTNMW(Mem{Base: twig}.Offset(twigClears), all, k)
 			KMOVW(k, holds)
 			TZCNTL(holds, holds)
-			return Mem{Base: twig, Index: scratch, Scale: 4}.Offset(twigGifts)
+			return Mem{Base: twig, Index: scratch, Scale: 4}.Offset(twigWords)
 		},
 	}
 }
