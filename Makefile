@@ -16,7 +16,7 @@ STATICCHECK   := go tool -modfile=tools/staticcheck/go.mod staticcheck
 
 .DEFAULT_GOAL := help
 .PHONY: help run build demo test unit portable race fuzz-smoke lint generate generate-check \
-	onnxruntime bench-serve bench-ghz bench-smoke check-tools clean
+	onnxruntime bench-serve bench-kernels bench-beside bench-ghz bench-smoke check-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -64,8 +64,15 @@ generate-check: check-tools ## fail when generated code is not up to date
 bench-serve: onnxruntime build ## measure the server against its peers (8 minutes)
 	bin/millrace bench suite serve $(BENCH_FLAGS)
 
-bench-smoke: onnxruntime build ## the same suite with tiny durations, to show that it runs
+bench-kernels: onnxruntime build ## measure the kernels and the native engine on one core (3 minutes)
+	bin/millrace bench suite kernels $(BENCH_FLAGS)
+
+bench-beside: onnxruntime build ## other libraries' products and trees beside ours, for information
+	bench/beside/run.sh
+
+bench-smoke: onnxruntime build ## both suites with tiny durations, to show that they run
 	bin/millrace bench suite serve --quick $(BENCH_FLAGS)
+	bin/millrace bench suite kernels --quick $(BENCH_FLAGS)
 
 bench-ghz: onnxruntime build ## the same workloads driven by ghz
 	bench/ghz/run.sh

@@ -2,7 +2,13 @@
 
 package suite
 
-import "github.com/millrace-ml/millrace/bench/report"
+import (
+	"github.com/millrace-ml/millrace/bench/models"
+	"github.com/millrace-ml/millrace/bench/report"
+)
+
+// serveSuite compares the server with its peers.
+var serveSuite = suite{name: "serve", scenarios: serveScenarios, models: models.Write}
 
 // serveScenarios are the rows of the serve suite, in the order of its table.
 var serveScenarios = []scenario{

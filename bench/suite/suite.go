@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package suite measures our server against its peers and its targets.
+// Package suite measures the server and the kernels against their peers and targets.
 //
 // Server and peers run in processes of their own, as they would; the load
 // generator and directly run models are in this process, on the same cores. What
@@ -22,7 +22,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/millrace-ml/millrace/bench/models"
+	"github.com/millrace-ml/millrace/bench/kernels"
 	"github.com/millrace-ml/millrace/bench/report"
 	"github.com/millrace-ml/millrace/engine"
 )
@@ -49,8 +49,8 @@ type Options struct {
 	Progress func(text string) `json:"-"`
 }
 
-// Validate reports everything that is wrong with the options.
-func (o *Options) Validate() error {
+// validate reports everything that is wrong with the options.
+func (o *Options) validate(s *suite) error {
 	var problems []error
 	if o.Binary == "" {
 		problems = append(problems, fmt.Errorf("%w: no program to measure", ErrInvalidOptions))
@@ -59,9 +59,9 @@ func (o *Options) Validate() error {
 		problems = append(problems, fmt.Errorf("%w: no backend to run models directly", ErrInvalidOptions))
 	}
 	for _, name := range o.Only {
-		if !slices.Contains(ServeScenarios(), name) {
+		if !slices.Contains(s.names(), name) {
 			problems = append(problems, fmt.Errorf("%w: no scenario %q; there are %s",
-				ErrInvalidOptions, name, strings.Join(ServeScenarios(), ", ")))
+				ErrInvalidOptions, name, strings.Join(s.names(), ", ")))
 		}
 	}
 	return errors.Join(problems...)
@@ -89,21 +89,35 @@ type outcome struct {
 	Details any     `json:"details,omitempty"`
 }
 
+// suite is scenarios that make one report.
+type suite struct {
+	name      string
+	scenarios []scenario
+	// models writes what is served into a model repository.
+	models func(repository string) error
+}
+
 // Serve runs the suite that compares the server with its peers. A scenario that
 // fails leaves its rows unmeasured and the suite goes on; an error is returned
 // when nothing could be run, or ctx ended.
-func Serve(ctx context.Context, o Options) (*report.Report, error) {
-	if err := o.Validate(); err != nil {
+func Serve(ctx context.Context, o Options) (*report.Report, error) { return serveSuite.run(ctx, o) }
+
+// ServeScenarios names the scenarios of the suite.
+func ServeScenarios() []string { return serveSuite.names() }
+
+// run runs the scenarios that the options ask for.
+func (s *suite) run(ctx context.Context, o Options) (*report.Report, error) {
+	if err := o.validate(s); err != nil {
 		return nil, err
 	}
-	b, err := newBench(o)
+	b, err := newBench(o, s.models)
 	if err != nil {
 		return nil, err
 	}
 	defer b.remove()
-	r := report.New("serve", o)
+	r := report.New(s.name, o)
 	details := map[string]outcome{}
-	for _, s := range serveScenarios {
+	for _, s := range s.scenarios {
 		if len(o.Only) > 0 && !slices.Contains(o.Only, s.name) {
 			continue
 		}
@@ -119,11 +133,10 @@ func Serve(ctx context.Context, o Options) (*report.Report, error) {
 	return r, nil
 }
 
-// ServeScenarios names the scenarios of the suite.
-func ServeScenarios() []string {
-	names := make([]string, len(serveScenarios))
-	for i, s := range serveScenarios {
-		names[i] = s.name
+func (s *suite) names() []string {
+	names := make([]string, len(s.scenarios))
+	for i := range s.scenarios {
+		names[i] = s.scenarios[i].name
 	}
 	return names
 }
@@ -156,9 +169,11 @@ type bench struct {
 	folder     string // removed at the end
 	repository string
 	processes  []*process
+	lab        *kernels.Lab // see inLab
 }
 
-func newBench(o Options) (*bench, error) {
+// newBench makes the model repository, which write fills.
+func newBench(o Options, write func(repository string) error) (*bench, error) {
 	folder, err := os.MkdirTemp("", "millrace-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("folder for the models: %w", err)
@@ -167,7 +182,7 @@ func newBench(o Options) (*bench, error) {
 	if o.Quick {
 		b.pace = quickPace
 	}
-	if err := models.Write(b.repository); err != nil {
+	if err := write(b.repository); err != nil {
 		return nil, errors.Join(err, b.remove())
 	}
 	return b, nil

@@ -4,6 +4,7 @@ package suite_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -98,5 +99,55 @@ func TestInvalidOptions(t *testing.T) {
 		if !strings.Contains(err.Error(), text) {
 			t.Errorf("%q is missing in: %v", text, err)
 		}
+	}
+}
+
+// TestQuickKernelSuite is TestQuickSuite for the suite of one core.
+func TestQuickKernelSuite(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the program and runs it for ten seconds")
+	}
+	backend := onnxrttest.Backend(t)
+	t.Setenv(onnxrt.LibraryEnv, onnxrttest.Runtime(t).Library())
+	t.Setenv("TMPDIR", t.TempDir())
+	r, err := suite.Kernels(t.Context(), suite.Options{Binary: buildProgram(t), Backend: backend, Quick: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Rows) != 25 {
+		t.Errorf("%d rows, want 25", len(r.Rows))
+	}
+	for _, row := range r.Rows {
+		if row.Value == nil && !strings.Contains(row.Note, errors.ErrUnsupported.Error()) {
+			t.Errorf("%s: not measured: %s", row.Name, row.Note)
+		}
+	}
+	encoded, err := json.Marshal(r.Details)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range append(suite.KernelScenarios(), `"checksum"`, `"allocations_per_run"`, `"onnxruntime"`) {
+		if !strings.Contains(string(encoded), text) {
+			t.Errorf("%s is missing in the details", text)
+		}
+	}
+}
+
+func TestKernelSuiteWithoutItsPeer(t *testing.T) {
+	backend := onnxrt.NewBackend(onnxrt.Options{Library: filepath.Join(t.TempDir(), "nothing")})
+	r, err := suite.Kernels(t.Context(), suite.Options{Binary: "nothing", Backend: backend, Quick: true, Only: []string{"mlp", "dispatch"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Rows) != 4 {
+		t.Fatalf("rows are %+v, want four", r.Rows)
+	}
+	for _, row := range r.Rows[:3] {
+		if row.Value != nil || row.Holds || row.Note == "" {
+			t.Errorf("the row is %+v", row)
+		}
+	}
+	if r.Rows[3].Value == nil {
+		t.Errorf("the row is %+v", r.Rows[3])
 	}
 }

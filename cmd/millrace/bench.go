@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -165,6 +166,13 @@ their own, on a temporary model repository; ONNX Runtime runs directly in this o
 What is compared is measured in turns within one run, and the values are medians of
 the rounds' ratios. The scenarios are: %s.`
 
+const suiteKernelsLong = `Measure the kernels and the native engine on one core.
+
+Kernels are measured against what the CPU can do, whole runs of the native engine
+against ONNX Runtime on one thread. Contenders take turns within one process; outputs
+are compared before anything is timed; times are those of the thread's own CPU. The
+scenarios are: %s.`
+
 func newBenchSuiteCommand() *cobra.Command {
 	group := &cobra.Command{
 		Use:   "suite",
@@ -172,28 +180,49 @@ func newBenchSuiteCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  showHelp,
 	}
-	var o suite.Options
-	var jsonFile string
-	serve := &cobra.Command{
+	group.AddCommand(newSuiteCommand(suite.Serve, &cobra.Command{
 		Use:   "serve",
 		Short: "Measure the server against its peers and its targets",
 		Long:  fmt.Sprintf(suiteServeLong, strings.Join(suite.ServeScenarios(), ", ")),
 		Example: `  millrace bench suite serve                      # all, about 7 minutes
   millrace bench suite serve --only unary,stream  # two scenarios
   millrace bench suite serve --quick              # a few seconds, to see that it works`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runSuite(cmd, o, jsonFile) },
-	}
-	serve.Flags().StringVar(&o.Binary, "binary", "", "`file` of the program to measure (default: this one)")
-	serve.Flags().StringVar(&o.Source, "source", ".", "`folder` of the module's source, for what only its tests can measure")
-	serve.Flags().BoolVar(&o.Quick, "quick", false, "shorten everything; the values mean nothing then")
-	serve.Flags().StringSliceVar(&o.Only, "only", nil, "`names` of the scenarios to run (default: all)")
-	serve.Flags().StringVar(&jsonFile, "json", "", "`file` for the results (default: bench/results/serve.json, with --quick or --only none)")
-	group.AddCommand(serve)
+	}), newSuiteCommand(suite.Kernels, &cobra.Command{
+		Use:   "kernels",
+		Short: "Measure the kernels and the native engine on one core",
+		Long:  fmt.Sprintf(suiteKernelsLong, strings.Join(suite.KernelScenarios(), ", ")),
+		Example: `  millrace bench suite kernels                  # all, about 3 minutes
+  millrace bench suite kernels --only trees,mlp # two scenarios
+  millrace bench suite kernels --quick          # a few seconds, to see that it works`,
+	}))
 	return group
 }
 
-func runSuite(cmd *cobra.Command, o suite.Options, jsonFile string) error {
+// suiteFunc runs a suite.
+type suiteFunc func(ctx context.Context, o suite.Options) (*report.Report, error)
+
+// newSuiteCommand completes the command of a suite, which its results are named after.
+func newSuiteCommand(run suiteFunc, cmd *cobra.Command) *cobra.Command {
+	var o suite.Options
+	var jsonFile string
+	results := "bench/results/" + cmd.Name() + ".json"
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if jsonFile == "" && !o.Quick && len(o.Only) == 0 {
+			jsonFile = results
+		}
+		return runSuite(cmd, run, o, jsonFile)
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.Binary, "binary", "", "`file` of the program to measure (default: this one)")
+	flags.StringVar(&o.Source, "source", ".", "`folder` of the module's source, for what only its tests can measure")
+	flags.BoolVar(&o.Quick, "quick", false, "shorten everything; the values mean nothing then")
+	flags.StringSliceVar(&o.Only, "only", nil, "`names` of the scenarios to run (default: all)")
+	flags.StringVar(&jsonFile, "json", "", "`file` for the results (default: "+results+", with --quick or --only none)")
+	return cmd
+}
+
+func runSuite(cmd *cobra.Command, run suiteFunc, o suite.Options, jsonFile string) error {
 	collectRarely()
 	if o.Binary == "" {
 		self, err := os.Executable()
@@ -202,15 +231,12 @@ func runSuite(cmd *cobra.Command, o suite.Options, jsonFile string) error {
 		}
 		o.Binary = self
 	}
-	if jsonFile == "" && !o.Quick && len(o.Only) == 0 {
-		jsonFile = "bench/results/serve.json"
-	}
 	o.Backend = onnxrt.NewBackend(onnxrt.Options{})
 	o.Progress = func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), "measuring", text) }
-	if err := o.Validate(); err != nil {
+	r, err := run(cmd.Context(), o)
+	if errors.Is(err, suite.ErrInvalidOptions) {
 		return usageError{err}
 	}
-	r, err := suite.Serve(cmd.Context(), o)
 	if err != nil {
 		return err
 	}
