@@ -56,6 +56,7 @@ explain works on files and needs no server.`,
 	cmd.AddCommand(
 		o.listCommand(), o.loadCommand(), o.unloadCommand(), o.swapCommand(), o.rollbackCommand(),
 		o.aliasCommand(), o.aliasesCommand(), o.explainCommand(), o.configCommand(), o.statsCommand(),
+		o.optimizeCommand(),
 		o.planCommand(),
 	)
 	return cmd

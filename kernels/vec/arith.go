@@ -72,18 +72,6 @@ func MulScalar(dst, a []float32, v float32) { WithScalar(OpMul, dst, a, v) }
 // DivScalar sets dst[i] = a[i] / v.
 func DivScalar(dst, a []float32, v float32) { WithScalar(OpDiv, dst, a, v) }
 
-// MinScalar sets dst[i] to the smaller of a[i] and v, or NaN.
-func MinScalar(dst, a []float32, v float32) { WithScalar(OpMin, dst, a, v) }
-
-// MaxScalar sets dst[i] to the larger of a[i] and v, or NaN.
-func MaxScalar(dst, a []float32, v float32) { WithScalar(OpMax, dst, a, v) }
-
-// ScalarSub sets dst[i] = v - a[i].
-func ScalarSub(dst []float32, v float32, a []float32) { WithScalar(OpRevSub, dst, a, v) }
-
-// ScalarDiv sets dst[i] = v / a[i].
-func ScalarDiv(dst []float32, v float32, a []float32) { WithScalar(OpRevDiv, dst, a, v) }
-
 // WithRow sets dst[r, c] = a[r, c] op row[c]: one row of cols elements meets every row.
 func WithRow(op Op, dst, a []float32, rows, cols int, row []float32) {
 	n := area("WithRow", rows, cols, min(len(dst), len(a)))
@@ -99,26 +87,6 @@ func WithRow(op Op, dst, a []float32, rows, cols int, row []float32) {
 	default:
 		binaryRows(op, dst, a, row, rows, cols, cols, 0)
 	}
-}
-
-// AddRow sets dst[r, c] = a[r, c] + row[c].
-func AddRow(dst, a []float32, rows, cols int, row []float32) {
-	WithRow(OpAdd, dst, a, rows, cols, row)
-}
-
-// SubRow sets dst[r, c] = a[r, c] - row[c].
-func SubRow(dst, a []float32, rows, cols int, row []float32) {
-	WithRow(OpSub, dst, a, rows, cols, row)
-}
-
-// MulRow sets dst[r, c] = a[r, c] * row[c].
-func MulRow(dst, a []float32, rows, cols int, row []float32) {
-	WithRow(OpMul, dst, a, rows, cols, row)
-}
-
-// DivRow sets dst[r, c] = a[r, c] / row[c].
-func DivRow(dst, a []float32, rows, cols int, row []float32) {
-	WithRow(OpDiv, dst, a, rows, cols, row)
 }
 
 // WithColumn sets dst[r, c] = a[r, c] op column[r]: every row meets its own scalar.

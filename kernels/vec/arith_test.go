@@ -122,14 +122,6 @@ func TestNamedOperations(t *testing.T) {
 		{"SubScalar", func() { SubScalar(got, a, 2) }, []float32{4, -5, 7}},
 		{"MulScalar", func() { MulScalar(got, a, 2) }, []float32{12, -6, 18}},
 		{"DivScalar", func() { DivScalar(got, a, 2) }, []float32{3, -1.5, 4.5}},
-		{"MinScalar", func() { MinScalar(got, a, 2) }, []float32{2, -3, 2}},
-		{"MaxScalar", func() { MaxScalar(got, a, 2) }, []float32{6, 2, 9}},
-		{"ScalarSub", func() { ScalarSub(got, 2, a) }, []float32{-4, 5, -7}},
-		{"ScalarDiv", func() { ScalarDiv(got, 18, a) }, []float32{3, -6, 2}},
-		{"AddRow", func() { AddRow(got, a, 3, 1, b[:1]) }, []float32{8, -1, 11}},
-		{"SubRow", func() { SubRow(got, a, 1, 3, b) }, []float32{4, -7, 10}},
-		{"MulRow", func() { MulRow(got, a, 1, 3, b) }, []float32{12, -12, -9}},
-		{"DivRow", func() { DivRow(got, a, 3, 1, b[:1]) }, []float32{3, -1.5, 4.5}},
 	} {
 		c.do()
 		kerneltest.Same(t, c.name, got, c.want)
@@ -198,9 +190,9 @@ func TestShortSlicesPanic(t *testing.T) {
 	for name, do := range map[string]func(){
 		"Add":           func() { Add(x, x, y) },
 		"WithScalar":    func() { AddScalar(x, y, 1) },
-		"AddRow":        func() { AddRow(x, x, 2, 3, y[:2]) },
-		"AddRow rows":   func() { AddRow(x, y, 2, 3, y) },
-		"negative rows": func() { AddRow(x, x, -1, 3, y) },
+		"WithRow":       func() { WithRow(OpAdd, x, x, 2, 3, y[:2]) },
+		"WithRow rows":  func() { WithRow(OpAdd, x, y, 2, 3, y) },
+		"negative rows": func() { WithRow(OpAdd, x, x, -1, 3, y) },
 		"WithColumn":    func() { WithColumn(OpAdd, x, x, 6, 1, y) },
 		"Scale":         func() { Scale(x, x, 1, 6, y, y) },
 		"MulAdd":        func() { MulAdd(x, x, x, y) },
@@ -255,7 +247,7 @@ func BenchmarkArith(b *testing.B) {
 		for name, do := range map[string]func(){
 			"add":    func() { Add(dst, a, a) },
 			"max":    func() { Max(dst, a, a) },
-			"addrow": func() { AddRow(dst, a, rows, cols, row) },
+			"addrow": func() { WithRow(OpAdd, dst, a, rows, cols, row) },
 			"scale":  func() { Scale(dst, a, rows, cols, row, row) },
 		} {
 			b.Run(fmt.Sprintf("op=%s/rows=%d/cols=%d", name, rows, cols), func(b *testing.B) {

@@ -116,8 +116,8 @@ const (
 	NormL2
 )
 
-// RowNorms sets dst[r] to the norm of row r of src, which is rows x cols.
-func RowNorms(dst, src []float32, rows, cols int, norm Norm) {
+// rowNorms sets dst[r] to the norm of row r of src, which is rows x cols.
+func rowNorms(dst, src []float32, rows, cols int, norm Norm) {
 	switch norm {
 	case NormMax:
 		ReduceRows(ReduceMaxAbs, dst, src, rows, cols)
@@ -139,7 +139,7 @@ func NormalizeRows(dst, src []float32, rows, cols int, norm Norm) {
 	for first := 0; first < rows && cols > 0; first += len(norms) {
 		n := min(rows-first, len(norms))
 		from, to := src[first*cols:][:n*cols], dst[first*cols:][:n*cols]
-		RowNorms(norms[:], from, n, cols, norm)
+		rowNorms(norms[:], from, n, cols, norm)
 		for r := range norms[:n] {
 			if norms[r] == 0 {
 				norms[r] = 1
