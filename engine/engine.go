@@ -59,6 +59,11 @@ type Backend interface {
 	Load(ctx context.Context, dir string, config *modelconfig.Config) (Model, error)
 }
 
+// Foreign is implemented by a backend that may work outside Go code. Where it does, its
+// instances are made on a thread of low priority while others serve; Go code must not
+// be, since a slowed thread holds up the collector.
+type Foreign interface{ OutsideGo() bool }
+
 // Resolver is implemented by a backend that stands for others. The backend that Resolve
 // picks for a model takes its place, name included, from then on; it may already hold
 // the model open, which is released when it is not loaded. Errors are those of Inspect.

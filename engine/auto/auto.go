@@ -104,6 +104,12 @@ type fallback struct {
 	reason error
 }
 
+// OutsideGo implements engine.Foreign as the other backend does.
+func (f *fallback) OutsideGo() bool {
+	other, ok := f.Backend.(engine.Foreign)
+	return ok && other.OutsideGo()
+}
+
 func (f *fallback) Load(ctx context.Context, dir string, config *modelconfig.Config) (engine.Model, error) {
 	model, err := f.Backend.Load(ctx, dir, config)
 	if errors.Is(err, engine.ErrUnavailable) {

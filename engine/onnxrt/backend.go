@@ -30,6 +30,9 @@ func NewBackend(opts Options) *Backend {
 // Name implements engine.Backend.
 func (b *Backend) Name() string { return BackendName }
 
+// OutsideGo implements engine.Foreign: the library reads models and optimises graphs.
+func (b *Backend) OutsideGo() bool { return true }
+
 // Inspect reads a model's signature from its file. It does not need the library.
 // Outputs that cannot be served are left out; Load logs them.
 func (b *Backend) Inspect(dir string, config *modelconfig.Config) (engine.Signature, error) {

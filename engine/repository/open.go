@@ -222,7 +222,8 @@ func (o *opener) load(ctx context.Context, v *Version, watch *stopwatch) error {
 
 // instantiate is where the library reads the model, which takes longest.
 func (o *opener) instantiate(_ context.Context, v *Version, watch *stopwatch) (err error) {
-	if o.quiet && !makesThreads(v.Placements) {
+	foreign, ok := o.backend.(engine.Foreign)
+	if o.quiet && ok && foreign.OutsideGo() && !makesThreads(v.Placements) {
 		atLowPriority(func() { err = v.makeInstances() })
 	} else {
 		err = v.makeInstances()
