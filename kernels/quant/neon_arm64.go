@@ -57,8 +57,8 @@ func flipNEON(dst, src *uint8, n int, flip uint32)
 func sumNEON(src *uint8, n int) int32
 
 // quantizeNEON writes src times (inverse + rest), rounded and moved by zero, as bytes flipped
-// by flip; zero is twice the 16 bits to add, and flip four times the byte. Values above
-// bound count as bound. n is a multiple of 16.
+// by flip; zero is twice the 16 bits to add, and flip four times the byte. Values
+// beyond bound count as bound, and NaN as -bound. n is a multiple of 16.
 //
 //go:noescape
 func quantizeNEON(dst *uint8, src *float32, n int, bound, inverse, rest float32, zero, flip uint32)

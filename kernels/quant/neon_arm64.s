@@ -831,8 +831,7 @@ TEXT ·quantizeNEON(SB), NOSPLIT, $0-44
 	VDUP R2, V3.S4
 	MOVWU flip+40(FP), R2
 	VDUP R2, V4.S4
-	MOVD $constants<>(SB), R2
-	FMOVQ 0(R2), F5
+	WORD $0x6ea0f805 // fneg v5.4s, v0.4s
 	MOVD n+16(FP), R2
 	SUBS $16, R2, R2
 	BLT end
@@ -840,27 +839,27 @@ TEXT ·quantizeNEON(SB), NOSPLIT, $0-44
 loop:
 	FMOVQ 0(R1), F6
 	WORD $0x4ea0f4c6 // fmin v6.4s, v6.4s, v0.4s
+	WORD $0x4e25c4c6 // fmaxnm v6.4s, v6.4s, v5.4s
 	WORD $0x6e22dcc7 // fmul v7.4s, v6.4s, v2.4s
 	VFMLA V1.S4, V6.S4, V7.S4
-	WORD $0x4e25c4e7 // fmaxnm v7.4s, v7.4s, v5.4s
 	WORD $0x4e21a8e7 // fcvtns v7.4s, v7.4s
 	FMOVQ 16(R1), F6
 	WORD $0x4ea0f4c6 // fmin v6.4s, v6.4s, v0.4s
+	WORD $0x4e25c4c6 // fmaxnm v6.4s, v6.4s, v5.4s
 	WORD $0x6e22dcc8 // fmul v8.4s, v6.4s, v2.4s
 	VFMLA V1.S4, V6.S4, V8.S4
-	WORD $0x4e25c508 // fmaxnm v8.4s, v8.4s, v5.4s
 	WORD $0x4e21a908 // fcvtns v8.4s, v8.4s
 	FMOVQ 32(R1), F6
 	WORD $0x4ea0f4c6 // fmin v6.4s, v6.4s, v0.4s
+	WORD $0x4e25c4c6 // fmaxnm v6.4s, v6.4s, v5.4s
 	WORD $0x6e22dcc9 // fmul v9.4s, v6.4s, v2.4s
 	VFMLA V1.S4, V6.S4, V9.S4
-	WORD $0x4e25c529 // fmaxnm v9.4s, v9.4s, v5.4s
 	WORD $0x4e21a929 // fcvtns v9.4s, v9.4s
 	FMOVQ 48(R1), F6
 	WORD $0x4ea0f4c6 // fmin v6.4s, v6.4s, v0.4s
+	WORD $0x4e25c4c6 // fmaxnm v6.4s, v6.4s, v5.4s
 	WORD $0x6e22dcca // fmul v10.4s, v6.4s, v2.4s
 	VFMLA V1.S4, V6.S4, V10.S4
-	WORD $0x4e25c54a // fmaxnm v10.4s, v10.4s, v5.4s
 	WORD $0x4e21a94a // fcvtns v10.4s, v10.4s
 	WORD $0x0e6128e6 // xtn v6.4h, v7.4s
 	WORD $0x4e612906 // xtn2 v6.8h, v8.4s
@@ -885,14 +884,14 @@ TEXT ·rangeNEON(SB), NOSPLIT, $0-24
 	MOVD src+0(FP), R0
 	MOVD result+16(FP), R1
 	MOVD $constants<>(SB), R2
-	FMOVQ 16(R2), F0
-	FMOVQ 32(R2), F1
-	FMOVQ 16(R2), F2
-	FMOVQ 32(R2), F3
-	FMOVQ 16(R2), F4
-	FMOVQ 32(R2), F5
-	FMOVQ 16(R2), F6
-	FMOVQ 32(R2), F7
+	FMOVQ 0(R2), F0
+	FMOVQ 16(R2), F1
+	FMOVQ 0(R2), F2
+	FMOVQ 16(R2), F3
+	FMOVQ 0(R2), F4
+	FMOVQ 16(R2), F5
+	FMOVQ 0(R2), F6
+	FMOVQ 16(R2), F7
 	MOVD n+8(FP), R2
 	SUBS $16, R2, R2
 	BLT end
@@ -1190,10 +1189,8 @@ end14:
 end5:
 	RET
 
-DATA constants<>+0(SB)/8, $0xc4800000c4800000
-DATA constants<>+8(SB)/8, $0xc4800000c4800000
-DATA constants<>+16(SB)/8, $0x7f8000007f800000
-DATA constants<>+24(SB)/8, $0x7f8000007f800000
-DATA constants<>+32(SB)/8, $0xff800000ff800000
-DATA constants<>+40(SB)/8, $0xff800000ff800000
-GLOBL constants<>(SB), RODATA|NOPTR, $48
+DATA constants<>+0(SB)/8, $0x7f8000007f800000
+DATA constants<>+8(SB)/8, $0x7f8000007f800000
+DATA constants<>+16(SB)/8, $0xff800000ff800000
+DATA constants<>+24(SB)/8, $0xff800000ff800000
+GLOBL constants<>(SB), RODATA|NOPTR, $32

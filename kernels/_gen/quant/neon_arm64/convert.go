@@ -38,25 +38,26 @@ func writeSum(f *neon.File) {
 	})
 }
 
-// writeQuantize takes what is NaN, or becomes it below all steps, for a low number: the
-// products make every NaN a quiet one, of which FMAXNM takes the other operand.
+// writeQuantize limits values before it multiplies, so that nothing overflows. FMIN
+// makes every NaN a quiet one, in whose place FMAXNM then puts the lower limit.
 func writeQuantize(f *neon.File) {
 	f.Func("quantizeNEON", "func(dst *uint8, src *float32, n int, bound, inverse, rest float32, zero, flip uint32)",
 		"writes src times (inverse + rest), rounded and moved by zero, as bytes flipped\n"+
-			"by flip; zero is twice the 16 bits to add, and flip four times the byte. Values above\n"+
-			"bound count as bound. n is a multiple of 16.", func(f *neon.Func) {
+			"by flip; zero is twice the 16 bits to add, and flip four times the byte. Values\n"+
+			"beyond bound count as bound, and NaN as -bound. n is a multiple of 16.", func(f *neon.Func) {
 			dst, src := f.Arg("dst"), f.Arg("src")
 			bound, inverse, rest := f.ArgLanes("bound"), f.ArgLanes("inverse"), f.ArgLanes("rest")
-			zero, flip, low := f.ArgLanes("zero"), f.ArgLanes("flip"), f.Constant(neon.Floats(-1024))
+			zero, flip, low := f.ArgLanes("zero"), f.ArgLanes("flip"), f.Vec()
+			f.Do(neon.FNEG, low, bound)
 			blocks(f, f.Arg("n"), block, func() {
 				q := f.Vecs(4)
 				for i := range q {
 					x := f.Vec()
 					f.Load(x, src, i*vectorBytes)
 					f.Do(neon.FMIN, x, x, bound)
+					f.Do(neon.FMAXNM, x, x, low)
 					f.Do(neon.FMUL, q[i], x, rest)
 					f.Do(neon.FMLA, q[i], x, inverse)
-					f.Do(neon.FMAXNM, q[i], q[i], low)
 					f.Do(neon.FCVTNS, q[i], q[i])
 				}
 				half := f.Vecs(2)

@@ -20,8 +20,8 @@ const (
 	atLeast   = 0x1d // ordered, quiet
 	unordered = 3
 
-	treeBytes   = 24 // of a pathTree
-	planesBytes = 36 // of a treePlanes
+	treeBytes = 32        // of a pathTree
+	noRows    = 2*256 + 1 // a slot, as in the package
 
 	minLevels = 4
 	maxLevels = 8
@@ -235,7 +235,7 @@ func expand() {
 // paths writes the kernel that divides the rows along trees and, if sum, adds the
 // values of leaves.
 func paths(sum bool) {
-	args := "trees, planes *uint32, n int, nodes *uint64, exports *uint32, lists *uint16, truth, slots *uint64, ids *uint8"
+	args := "trees *uint32, n int, nodes *uint64, exports *uint32, flips *uint16, truth, slots *uint64, ids *uint8"
 	if sum {
 		signature("sum256AVX2", args+", values, sums *float32",
 			"sum256AVX2 adds, tree after tree, the value of the leaf that each row ends in to the",
@@ -245,23 +245,30 @@ func paths(sum bool) {
 			"number256AVX2 stores, tree after tree, the number of the leaf that each row ends in.",
 			"ids is room for 256 bytes more than that.")
 	}
-	trees, planes := Load(Param("trees"), GP64()), Load(Param("planes"), GP64())
+	trees := Load(Param("trees"), GP64())
 	truth, slots := Load(Param("truth"), GP64()), Load(Param("slots"), GP64())
 	ids := Load(Param("ids"), GP64())
 	ones := YMM()
 	VPCMPEQD(ones, ones, ones)
 	VMOVDQU(ones, Mem{Base: slots}) // all rows reach the root
+	VPXOR(ones, ones, ones)
+	VMOVDQU(ones, Mem{Base: slots}.Offset(word*noRows))
 
 	Label("tree")
 	divide(trees, truth, slots)
-	number(planes, slots, ids)
+	CMPL(Mem{Base: trees}.Offset(12), U8(0))
+	JNE(LabelRef("wide"))
+	number(5, trees, slots, ids)
+	JMP(LabelRef("numbered"))
+	Label("wide")
+	number(8, trees, slots, ids)
+	Label("numbered")
 	if sum {
 		add(trees, ids)
 	} else {
 		ADDQ(U32(256), ids)
 	}
 	ADDQ(U32(treeBytes), trees)
-	ADDQ(U32(planesBytes), planes)
 	left, err := Param("n").Resolve()
 	if err != nil {
 		panic(err)
@@ -325,70 +332,60 @@ func export(tree, truth, slots Register) {
 }
 
 // number makes the bit planes of the leaf numbers, after the numbers' place at ids, and
-// of those the numbers.
-func number(planes, slots, ids Register) {
-	lists, bits, plane := Load(Param("lists"), GP64()), GP64(), GP64()
-	XORQ(bits, bits)
-	LEAQ(Mem{Base: ids}.Offset(256), plane)
-	Label("plane")
-	at, end := GP64(), GP64()
-	MOVL(Mem{Base: planes, Index: bits, Scale: 4}, at.As32())
-	CMPL(at.As32(), Mem{Base: planes}.Offset(32))
-	JEQ(LabelRef("planes"))
-	MOVL(Mem{Base: planes, Index: bits, Scale: 4}.Offset(4), end.As32())
-	x := YMM()
-	VPXOR(x, x, x)
-	Label("slot")
-	CMPQ(at, end)
-	JEQ(LabelRef("listed"))
-	slot := GP64()
-	MOVWQZX(Mem{Base: lists, Index: at, Scale: 2}, slot)
-	VPXOR(Mem{Base: slots, Index: slot, Scale: 8}, x, x)
-	INCQ(at)
-	JMP(LabelRef("slot"))
-	Label("listed")
-	VMOVDQU(x, Mem{Base: plane})
-	ADDQ(U32(word), plane)
-	INCQ(bits)
-	CMPQ(bits, U8(8))
-	JNE(LabelRef("plane"))
-	Label("planes")
+// of those the numbers. Only so many bits of them are not 0.
+func number(bits int, tree, slots, ids Register) {
+	name := func(label string) string { return fmt.Sprintf("%s%d", label, bits) }
+	flip, left := Load(Param("flips"), GP64()), GP64()
+	first := GP64()
+	MOVL(Mem{Base: tree}.Offset(24), first.As32())
+	SHLQ(U8(4), first)
+	ADDQ(first, flip)
+	MOVL(Mem{Base: tree}.Offset(28), left.As32())
+	planes := make([]VecVirtual, bits)
+	for i := range planes {
+		planes[i] = YMM()
+		VPXOR(planes[i], planes[i], planes[i])
+	}
+	TESTQ(left, left)
+	JE(LabelRef(name("flipped")))
+	Label(name("flip"))
+	for i, p := range planes {
+		slot := GP64()
+		MOVWQZX(Mem{Base: flip}.Offset(2*i), slot)
+		VPXOR(Mem{Base: slots, Index: slot, Scale: 8}, p, p)
+	}
+	ADDQ(U8(16), flip)
+	DECQ(left)
+	JNE(LabelRef(name("flip")))
+	Label(name("flipped"))
+	for i, p := range planes {
+		VMOVDQU(p, Mem{Base: ids}.Offset(256+word*i))
+	}
 
 	which, spread := YMM(), YMM()
 	VMOVDQU(bitOfByte, which)
 	VMOVDQU(byteOfWord, spread)
-	SHLQ(U8(5), bits)
-	first := GP64()
-	LEAQ(Mem{Base: ids}.Offset(256), first)
 	block := GP64()
 	XORQ(block, block)
-	Label("rows")
+	Label(name("rows"))
 	number := YMM()
 	VPXOR(number, number, number)
-	from := GP64()
-	MOVQ(bits, from)
-	TESTQ(from, from)
-	JE(LabelRef("numbered"))
-	Label("bit")
-	SUBQ(U8(word), from)
-	p, row := YMM(), GP64()
-	LEAQ(Mem{Base: first, Index: block, Scale: 4}, row)
-	VPBROADCASTD(Mem{Base: row, Index: from, Scale: 1}, p)
-	VPSHUFB(spread, p, p)
-	VPAND(which, p, p)
-	VPCMPEQB(which, p, p)
-	VPADDB(number, number, number)
-	VPSUBB(p, number, number) // p is -1 where the bit is set
-	TESTQ(from, from)
-	JNE(LabelRef("bit"))
-	Label("numbered")
+	for bit := bits - 1; bit >= 0; bit-- {
+		p := YMM()
+		VPBROADCASTD(Mem{Base: ids, Index: block, Scale: 4}.Offset(256+word*bit), p)
+		VPSHUFB(spread, p, p)
+		VPAND(which, p, p)
+		VPCMPEQB(which, p, p)
+		VPADDB(number, number, number)
+		VPSUBB(p, number, number) // p is -1 where the bit is set
+	}
 	to := GP64()
 	MOVQ(block, to)
 	SHLQ(U8(5), to)
 	VMOVDQU(number, Mem{Base: ids, Index: to, Scale: 1})
 	INCQ(block)
 	CMPQ(block, U8(8))
-	JNE(LabelRef("rows"))
+	JNE(LabelRef(name("rows")))
 }
 
 // add adds the values of leaves: of trees of up to 32 by permutations, of others by

@@ -11,7 +11,10 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-const treeBytes = 24 // of a pathTree
+const (
+	treeBytes = 32        // of a pathTree
+	noRows    = 2*256 + 1 // a slot, as in the package
+)
 
 func main() {
 	ConstraintExpr("!purego")
@@ -34,13 +37,17 @@ type kernel struct {
 // values of leaves, or one that stores the numbers of leaves.
 func paths(words int, sum bool) {
 	k := &kernel{words: words}
+	args := "trees *uint32, n int, nodes *uint64, exports *uint32, truth, slots *uint64"
+	if words > 1 {
+		args = "trees *uint32, n int, nodes *uint64, exports *uint32, flips *uint16, truth, slots *uint64"
+	}
 	if sum {
 		TEXT(fmt.Sprintf("sum%dAVX512", 64*words), NOSPLIT|NOFRAME,
-			"func(trees *uint32, n int, nodes *uint64, exports *uint32, truth, slots *uint64, values, sums *float32)")
+			fmt.Sprintf("func(%s, values, sums *float32)", args))
 		Doc("It adds, tree after tree, the value of the leaf that each row ends in to the row's sum.")
 	} else {
 		TEXT(fmt.Sprintf("number%dAVX512", 64*words), NOSPLIT|NOFRAME,
-			"func(trees *uint32, n int, nodes *uint64, exports *uint32, truth, slots *uint64, ids *uint8)")
+			fmt.Sprintf("func(%s, ids *uint8)", args))
 		Doc("It stores, tree after tree, the number of the leaf that each row ends in.")
 	}
 	Pragma("noescape")
@@ -63,12 +70,26 @@ func paths(words int, sum bool) {
 	for i := range words { // all rows reach the root
 		MOVQ(I32(-1), Mem{Base: k.slots}.Offset(8*i))
 	}
+	if words > 1 {
+		none := YMM()
+		VPXORQ(none, none, none)
+		VMOVDQU64(none, Mem{Base: k.slots}.Offset(8*words*noRows))
+	}
 
 	Label("tree")
-	for _, v := range k.ids {
-		VPXORQ(v, v, v)
+	if words == 1 {
+		VPXORQ(k.ids[0], k.ids[0], k.ids[0])
 	}
 	k.divide(trees)
+	if words > 1 {
+		CMPL(Mem{Base: trees}.Offset(12), U8(0))
+		JNE(LabelRef("wide"))
+		k.number(trees, 5)
+		JMP(LabelRef("numbered"))
+		Label("wide")
+		k.number(trees, 8)
+		Label("numbered")
+	}
 	if sum {
 		k.add(trees)
 	} else {
@@ -101,14 +122,14 @@ func (k *kernel) divide(tree Register) {
 		word, slot := GP64(), GP64()
 		MOVWQZX(Mem{Base: node}.Offset(8*i), word)
 		MOVWQZX(Mem{Base: node}.Offset(8*i+2), slot)
-		leaf := ZMM()
-		VPBROADCASTD(Mem{Base: node}.Offset(8*i+4), leaf)
 		low := Mem{Base: to}.Offset(16 * k.words * i)
 		high := low.Offset(8 * k.words)
 		if k.words == 1 {
+			leaf := ZMM()
+			VPBROADCASTD(Mem{Base: node}.Offset(8*i+4), leaf)
 			k.node64(word, slot, leaf, low, high)
 		} else {
-			k.node256(word, slot, leaf, low, high)
+			k.node256(word, slot, low, high)
 		}
 	}
 	ADDQ(U32(16), node)
@@ -159,7 +180,7 @@ func (k *kernel) node64(word, slot GPVirtual, leaf VecVirtual, low, high Mem) {
 	VMOVDQU8(leaf, mask, k.ids[0])
 }
 
-func (k *kernel) node256(word, slot GPVirtual, leaf VecVirtual, low, high Mem) {
+func (k *kernel) node256(word, slot GPVirtual, low, high Mem) {
 	test, reach, rest := YMM(), YMM(), YMM()
 	VMOVDQU64(Mem{Base: k.truth, Index: word, Scale: 8}, test)
 	VMOVDQU64(Mem{Base: k.slots, Index: slot, Scale: 8}, reach)
@@ -167,10 +188,52 @@ func (k *kernel) node256(word, slot GPVirtual, leaf VecVirtual, low, high Mem) {
 	VPANDQ(reach, test, reach)
 	VMOVDQU64(rest, low)
 	VMOVDQU64(reach, high)
-	for i, v := range k.ids {
-		mask := K()
-		KMOVQ(high.Offset(8*i), mask)
-		VMOVDQU8(leaf, mask, v)
+}
+
+// number makes the bit planes of the leaf numbers of 256 rows, in the place of the first
+// slots but one, and of those the numbers. Only so many bits of them are not 0.
+func (k *kernel) number(tree Register, bits int) {
+	name := func(label string) string { return fmt.Sprintf("%s%d", label, bits) }
+	flip, first, left := Load(Param("flips"), GP64()), GP64(), GP64()
+	MOVL(Mem{Base: tree}.Offset(24), first.As32())
+	SHLQ(U8(4), first)
+	ADDQ(first, flip)
+	MOVL(Mem{Base: tree}.Offset(28), left.As32())
+	planes := make([]VecVirtual, bits)
+	for i := range planes {
+		planes[i] = YMM()
+		VMOVDQU64(Mem{Base: k.slots}.Offset(8*k.words*noRows), planes[i])
+	}
+	TESTQ(left, left)
+	JE(LabelRef(name("flipped")))
+	Label(name("flip"))
+	for i, p := range planes {
+		slot := GP64()
+		MOVWQZX(Mem{Base: flip}.Offset(2*i), slot)
+		VPXORQ(Mem{Base: k.slots, Index: slot, Scale: 8}, p, p)
+	}
+	ADDQ(U8(16), flip)
+	DECQ(left)
+	JNE(LabelRef(name("flip")))
+	Label(name("flipped"))
+	at := Mem{Base: k.slots}.Offset(8 * k.words)
+	for i, p := range planes {
+		VMOVDQU64(p, at.Offset(8*k.words*i))
+	}
+	bit, one := ZMM(), GP32()
+	MOVL(U32(0x01010101), one)
+	VPBROADCASTD(one, bit)
+	for i := range planes {
+		for w, id := range k.ids {
+			mask := K()
+			KMOVQ(at.Offset(8*k.words*i+8*w), mask)
+			if i == 0 {
+				VMOVDQU8_Z(bit, mask, id)
+			} else {
+				VPADDB(bit, id, mask, id)
+			}
+		}
+		VPADDB(bit, bit, bit)
 	}
 }
 
