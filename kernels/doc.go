@@ -8,6 +8,7 @@
 //	quant       8-bit matrix products and conversions
 //	trees       ensembles of decision trees
 //	act         activations, softmax, normalisation
+//	conv        convolutions and pools over pictures and sequences
 //	vec         everything else on rows and columns: arithmetic, conversions,
 //	            embeddings, buckets, hashes, top-k, gather and scatter
 //	kerneltest  what the tests of all of them share

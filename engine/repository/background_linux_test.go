@@ -24,6 +24,7 @@ func threadNice(t *testing.T) int {
 func TestLoadingYieldsToServing(t *testing.T) {
 	base := threadNice(t)
 	p := newPlace(t)
+	p.backend.outsideGo = true
 	var making, running atomic.Int64
 	p.backend.onMake = func() { making.Store(int64(threadNice(t))) }
 	p.backend.onRun = func([]tensor.Shape) { running.Store(int64(threadNice(t))) }
@@ -45,6 +46,12 @@ func TestLoadingYieldsToServing(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("beside serving", backgroundNice)
+	p.backend.outsideGo = false
+	if _, err := r.SwapVersion(t.Context(), "m", 2, false); err != nil {
+		t.Fatal(err)
+	}
+	expect("in Go code", base)
+	p.backend.outsideGo = true
 	p.load(r, "threads") // threads made by its load must not inherit the priority
 	expect("with threads of its own", base)
 	if got := threadNice(t); got != base {

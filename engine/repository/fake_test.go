@@ -36,9 +36,13 @@ type fakeBackend struct {
 	onLoad func(dir string)            // called at the start of Load, if set
 	onMake func()                      // called at each NewInstance, if set
 	onRun  func(shapes []tensor.Shape) // called at each Run, if set
+
+	outsideGo bool // makes its instances outside Go code
 }
 
 func (b *fakeBackend) Name() string { return "fake" }
+
+func (b *fakeBackend) OutsideGo() bool { return b.outsideGo }
 
 func (b *fakeBackend) Inspect(string, *modelconfig.Config) (engine.Signature, error) {
 	spec := func(name string) []engine.TensorSpec {

@@ -38,8 +38,9 @@ type block struct {
 	add     []float32
 	ldadd   int
 	operand operand
-	depth   int       // values of k, where o.k counts pairs
-	buffer  []float32 // a panel that is made as it is needed
+	depth   int         // values of k, where o.k counts pairs
+	buffer  []float32   // a panel that is made as it is needed
+	calls   *[]tileCall // where tiles are noted instead of run
 }
 
 // kBlock is how many of k values are multiplied at once: all, or equal parts. It does
@@ -229,6 +230,10 @@ func (o *block) run(t *tile, b []float32, i, j, rows, cols, count int) {
 		t.add = &o.add[i*o.ldadd+j]
 	}
 	t.count = count
+	if o.calls != nil {
+		*o.calls = append(*o.calls, tileCall{*t, rows, cols})
+		return
+	}
 	if o.operand == panelsDots {
 		t.runBF16(rows, cols)
 		return

@@ -58,11 +58,15 @@ func gemm(m int, a []float32, lda int, w *Packed, c []float32, ldc int, e *Epilo
 	case !hasRowKernels():
 		gemmGeneric(m, a, lda, w, c, ldc, e)
 	default:
-		o := &block{
-			m: m, n: w.n, k: w.k, a: a, lda: lda, c: c, ldc: ldc,
-			b: w.data, ldb: w.k * panelCols,
-		}
-		o.multiply(e, 1, s)
+		newBlock(m, a, lda, w, c, ldc).multiply(e, 1, s)
+	}
+}
+
+// newBlock is a product with packed weights.
+func newBlock(m int, a []float32, lda int, w *Packed, c []float32, ldc int) *block {
+	return &block{
+		m: m, n: w.n, k: w.k, a: a, lda: lda, c: c, ldc: ldc,
+		b: w.data, ldb: w.k * panelCols,
 	}
 }
 

@@ -19,10 +19,10 @@ func expand256AVX2(expansions *uint32, n int, planes *uint64, truth *uint64)
 // row's sum. ids is room for 512 bytes.
 //
 //go:noescape
-func sum256AVX2(trees *uint32, planes *uint32, n int, nodes *uint64, exports *uint32, lists *uint16, truth *uint64, slots *uint64, ids *uint8, values *float32, sums *float32)
+func sum256AVX2(trees *uint32, n int, nodes *uint64, exports *uint32, flips *uint16, truth *uint64, slots *uint64, ids *uint8, values *float32, sums *float32)
 
 // number256AVX2 stores, tree after tree, the number of the leaf that each row ends in.
 // ids is room for 256 bytes more than that.
 //
 //go:noescape
-func number256AVX2(trees *uint32, planes *uint32, n int, nodes *uint64, exports *uint32, lists *uint16, truth *uint64, slots *uint64, ids *uint8)
+func number256AVX2(trees *uint32, n int, nodes *uint64, exports *uint32, flips *uint16, truth *uint64, slots *uint64, ids *uint8)

@@ -267,138 +267,270 @@ done:
 	VZEROUPPER
 	RET
 
-// func sum256AVX2(trees *uint32, planes *uint32, n int, nodes *uint64, exports *uint32, lists *uint16, truth *uint64, slots *uint64, ids *uint8, values *float32, sums *float32)
+// func sum256AVX2(trees *uint32, n int, nodes *uint64, exports *uint32, flips *uint16, truth *uint64, slots *uint64, ids *uint8, values *float32, sums *float32)
 // Requires: AVX, AVX2
-TEXT ·sum256AVX2(SB), NOSPLIT|NOFRAME, $0-88
+TEXT ·sum256AVX2(SB), NOSPLIT|NOFRAME, $0-80
 	MOVQ     trees+0(FP), AX
-	MOVQ     planes+8(FP), CX
-	MOVQ     truth+48(FP), DX
-	MOVQ     slots+56(FP), BX
-	MOVQ     ids+64(FP), SI
+	MOVQ     truth+40(FP), CX
+	MOVQ     slots+48(FP), DX
+	MOVQ     ids+56(FP), BX
 	VPCMPEQD Y0, Y0, Y0
-	VMOVDQU  Y0, (BX)
+	VMOVDQU  Y0, (DX)
+	VPXOR    Y0, Y0, Y0
+	VMOVDQU  Y0, 16416(DX)
 
 tree:
-	MOVQ  nodes+24(FP), DI
-	MOVL  (AX), R8
-	LEAQ  (DI)(R8*8), DI
-	MOVL  4(AX), R8
-	LEAQ  32(BX), R9
-	TESTQ R8, R8
+	MOVQ  nodes+16(FP), SI
+	MOVL  (AX), DI
+	LEAQ  (SI)(DI*8), SI
+	MOVL  4(AX), DI
+	LEAQ  32(DX), R8
+	TESTQ DI, DI
 	JE    divided
 
 pair:
-	MOVWQZX (DI), R10
-	MOVWQZX 2(DI), R11
-	VMOVDQU (DX)(R10*8), Y0
-	VMOVDQU (BX)(R11*8), Y1
+	MOVWQZX (SI), R9
+	MOVWQZX 2(SI), R10
+	VMOVDQU (CX)(R9*8), Y0
+	VMOVDQU (DX)(R10*8), Y1
 	VPANDN  Y1, Y0, Y2
 	VPAND   Y1, Y0, Y1
-	VMOVDQU Y2, (R9)
-	VMOVDQU Y1, 32(R9)
-	MOVWQZX 8(DI), R10
-	MOVWQZX 10(DI), R11
-	VMOVDQU (DX)(R10*8), Y0
-	VMOVDQU (BX)(R11*8), Y1
+	VMOVDQU Y2, (R8)
+	VMOVDQU Y1, 32(R8)
+	MOVWQZX 8(SI), R9
+	MOVWQZX 10(SI), R10
+	VMOVDQU (CX)(R9*8), Y0
+	VMOVDQU (DX)(R10*8), Y1
 	VPANDN  Y1, Y0, Y2
 	VPAND   Y1, Y0, Y1
-	VMOVDQU Y2, 64(R9)
-	VMOVDQU Y1, 96(R9)
-	ADDQ    $0x00000010, DI
-	ADDQ    $0x00000080, R9
-	DECQ    R8
+	VMOVDQU Y2, 64(R8)
+	VMOVDQU Y1, 96(R8)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000080, R8
+	DECQ    DI
 	JNE     pair
 
 divided:
-	MOVL  20(AX), DI
-	TESTL DI, DI
+	MOVL  20(AX), SI
+	TESTL SI, SI
 	JE    exported
-	MOVQ  exports+32(FP), R8
-	MOVL  16(AX), R9
-	LEAQ  (R8)(R9*4), R8
+	MOVQ  exports+24(FP), DI
+	MOVL  16(AX), R8
+	LEAQ  (DI)(R8*4), DI
 
 export:
-	MOVWQZX (R8), R9
-	MOVWQZX 2(R8), R10
-	VMOVDQU (BX)(R9*8), Y0
-	VMOVDQU Y0, (DX)(R10*8)
-	ADDQ    $0x04, R8
-	DECL    DI
+	MOVWQZX (DI), R8
+	MOVWQZX 2(DI), R9
+	VMOVDQU (DX)(R8*8), Y0
+	VMOVDQU Y0, (CX)(R9*8)
+	ADDQ    $0x04, DI
+	DECL    SI
 	JNE     export
 
 exported:
-	MOVQ lists+40(FP), DI
-	XORQ R8, R8
-	LEAQ 256(SI), R9
-
-plane:
-	MOVL  (CX)(R8*4), R10
-	CMPL  R10, 32(CX)
-	JEQ   planes
-	MOVL  4(CX)(R8*4), R11
+	CMPL  12(AX), $0x00
+	JNE   wide
+	MOVQ  flips+32(FP), SI
+	MOVL  24(AX), DI
+	SHLQ  $0x04, DI
+	ADDQ  DI, SI
+	MOVL  28(AX), DI
 	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	TESTQ DI, DI
+	JE    flipped5
 
-slot:
-	CMPQ    R10, R11
-	JEQ     listed
-	MOVWQZX (DI)(R10*2), R12
-	VPXOR   (BX)(R12*8), Y0, Y0
-	INCQ    R10
-	JMP     slot
+flip5:
+	MOVWQZX (SI), R8
+	VPXOR   (DX)(R8*8), Y0, Y0
+	MOVWQZX 2(SI), R8
+	VPXOR   (DX)(R8*8), Y1, Y1
+	MOVWQZX 4(SI), R8
+	VPXOR   (DX)(R8*8), Y2, Y2
+	MOVWQZX 6(SI), R8
+	VPXOR   (DX)(R8*8), Y3, Y3
+	MOVWQZX 8(SI), R8
+	VPXOR   (DX)(R8*8), Y4, Y4
+	ADDQ    $0x10, SI
+	DECQ    DI
+	JNE     flip5
 
-listed:
-	VMOVDQU Y0, (R9)
-	ADDQ    $0x00000020, R9
-	INCQ    R8
-	CMPQ    R8, $0x08
-	JNE     plane
-
-planes:
+flipped5:
+	VMOVDQU Y0, 256(BX)
+	VMOVDQU Y1, 288(BX)
+	VMOVDQU Y2, 320(BX)
+	VMOVDQU Y3, 352(BX)
+	VMOVDQU Y4, 384(BX)
 	VMOVDQU bitOfByte<>+0(SB), Y0
 	VMOVDQU byteOfWord<>+0(SB), Y1
-	SHLQ    $0x05, R8
-	LEAQ    256(SI), DI
-	XORQ    R9, R9
+	XORQ    SI, SI
 
-rows:
-	VPXOR Y2, Y2, Y2
-	MOVQ  R8, R10
-	TESTQ R10, R10
-	JE    numbered
-
-bit:
-	SUBQ         $0x20, R10
-	LEAQ         (DI)(R9*4), R11
-	VPBROADCASTD (R11)(R10*1), Y3
+rows5:
+	VPXOR        Y2, Y2, Y2
+	VPBROADCASTD 384(BX)(SI*4), Y3
 	VPSHUFB      Y1, Y3, Y3
 	VPAND        Y0, Y3, Y3
 	VPCMPEQB     Y0, Y3, Y3
 	VPADDB       Y2, Y2, Y2
 	VPSUBB       Y3, Y2, Y2
-	TESTQ        R10, R10
-	JNE          bit
+	VPBROADCASTD 352(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 320(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 288(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 256(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	MOVQ         SI, DI
+	SHLQ         $0x05, DI
+	VMOVDQU      Y2, (BX)(DI*1)
+	INCQ         SI
+	CMPQ         SI, $0x08
+	JNE          rows5
+	JMP          numbered
+
+wide:
+	MOVQ  flips+32(FP), SI
+	MOVL  24(AX), DI
+	SHLQ  $0x04, DI
+	ADDQ  DI, SI
+	MOVL  28(AX), DI
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	TESTQ DI, DI
+	JE    flipped8
+
+flip8:
+	MOVWQZX (SI), R8
+	VPXOR   (DX)(R8*8), Y0, Y0
+	MOVWQZX 2(SI), R8
+	VPXOR   (DX)(R8*8), Y1, Y1
+	MOVWQZX 4(SI), R8
+	VPXOR   (DX)(R8*8), Y2, Y2
+	MOVWQZX 6(SI), R8
+	VPXOR   (DX)(R8*8), Y3, Y3
+	MOVWQZX 8(SI), R8
+	VPXOR   (DX)(R8*8), Y4, Y4
+	MOVWQZX 10(SI), R8
+	VPXOR   (DX)(R8*8), Y5, Y5
+	MOVWQZX 12(SI), R8
+	VPXOR   (DX)(R8*8), Y6, Y6
+	MOVWQZX 14(SI), R8
+	VPXOR   (DX)(R8*8), Y7, Y7
+	ADDQ    $0x10, SI
+	DECQ    DI
+	JNE     flip8
+
+flipped8:
+	VMOVDQU Y0, 256(BX)
+	VMOVDQU Y1, 288(BX)
+	VMOVDQU Y2, 320(BX)
+	VMOVDQU Y3, 352(BX)
+	VMOVDQU Y4, 384(BX)
+	VMOVDQU Y5, 416(BX)
+	VMOVDQU Y6, 448(BX)
+	VMOVDQU Y7, 480(BX)
+	VMOVDQU bitOfByte<>+0(SB), Y0
+	VMOVDQU byteOfWord<>+0(SB), Y1
+	XORQ    SI, SI
+
+rows8:
+	VPXOR        Y2, Y2, Y2
+	VPBROADCASTD 480(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 448(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 416(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 384(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 352(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 320(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 288(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 256(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	MOVQ         SI, DI
+	SHLQ         $0x05, DI
+	VMOVDQU      Y2, (BX)(DI*1)
+	INCQ         SI
+	CMPQ         SI, $0x08
+	JNE          rows8
 
 numbered:
-	MOVQ    R9, R10
-	SHLQ    $0x05, R10
-	VMOVDQU Y2, (SI)(R10*1)
-	INCQ    R9
-	CMPQ    R9, $0x08
-	JNE     rows
-	MOVQ    values+72(FP), DI
-	MOVQ    sums+80(FP), R8
-	MOVL    8(AX), R9
-	LEAQ    (DI)(R9*4), R9
-	XORQ    DI, DI
+	MOVQ    values+64(FP), SI
+	MOVQ    sums+72(FP), DI
+	MOVL    8(AX), R8
+	LEAQ    (SI)(R8*4), R8
+	XORQ    SI, SI
 	CMPL    12(AX), $0x00
 	JNE     gather
-	VMOVUPS (R9), Y0
-	VMOVUPS 32(R9), Y1
-	VMOVUPS 64(R9), Y2
-	VMOVUPS 96(R9), Y3
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	VMOVUPS 64(R8), Y2
+	VMOVUPS 96(R8), Y3
 
 permute:
-	VPMOVZXBD (SI)(DI*1), Y4
+	VPMOVZXBD (BX)(SI*1), Y4
 	VPERMPS   Y0, Y4, Y5
 	VPERMPS   Y1, Y4, Y6
 	VPERMPS   Y2, Y4, Y7
@@ -408,154 +540,284 @@ permute:
 	VBLENDVPS Y9, Y8, Y7, Y7
 	VPSLLD    $0x1b, Y4, Y9
 	VBLENDVPS Y9, Y7, Y5, Y5
-	VADDPS    (R8)(DI*4), Y5, Y5
-	VMOVUPS   Y5, (R8)(DI*4)
-	ADDQ      $0x00000008, DI
-	CMPQ      DI, $0x00000100
+	VADDPS    (DI)(SI*4), Y5, Y5
+	VMOVUPS   Y5, (DI)(SI*4)
+	ADDQ      $0x00000008, SI
+	CMPQ      SI, $0x00000100
 	JNE       permute
 	JMP       added
 
 gather:
-	VPMOVZXBD  (SI)(DI*1), Y0
+	VPMOVZXBD  (BX)(SI*1), Y0
 	VPCMPEQD   Y2, Y2, Y2
 	VXORPS     Y1, Y1, Y1
-	VGATHERDPS Y2, (R9)(Y0*4), Y1
-	VADDPS     (R8)(DI*4), Y1, Y1
-	VMOVUPS    Y1, (R8)(DI*4)
-	ADDQ       $0x00000008, DI
-	CMPQ       DI, $0x00000100
+	VGATHERDPS Y2, (R8)(Y0*4), Y1
+	VADDPS     (DI)(SI*4), Y1, Y1
+	VMOVUPS    Y1, (DI)(SI*4)
+	ADDQ       $0x00000008, SI
+	CMPQ       SI, $0x00000100
 	JNE        gather
 
 added:
-	ADDQ $0x00000018, AX
-	ADDQ $0x00000024, CX
-	DECQ n+16(FP)
+	ADDQ $0x00000020, AX
+	DECQ n+8(FP)
 	JNE  tree
 	VZEROUPPER
 	RET
 
-// func number256AVX2(trees *uint32, planes *uint32, n int, nodes *uint64, exports *uint32, lists *uint16, truth *uint64, slots *uint64, ids *uint8)
+// func number256AVX2(trees *uint32, n int, nodes *uint64, exports *uint32, flips *uint16, truth *uint64, slots *uint64, ids *uint8)
 // Requires: AVX, AVX2
-TEXT ·number256AVX2(SB), NOSPLIT|NOFRAME, $0-72
+TEXT ·number256AVX2(SB), NOSPLIT|NOFRAME, $0-64
 	MOVQ     trees+0(FP), AX
-	MOVQ     planes+8(FP), CX
-	MOVQ     truth+48(FP), DX
-	MOVQ     slots+56(FP), BX
-	MOVQ     ids+64(FP), SI
+	MOVQ     truth+40(FP), CX
+	MOVQ     slots+48(FP), DX
+	MOVQ     ids+56(FP), BX
 	VPCMPEQD Y0, Y0, Y0
-	VMOVDQU  Y0, (BX)
+	VMOVDQU  Y0, (DX)
+	VPXOR    Y0, Y0, Y0
+	VMOVDQU  Y0, 16416(DX)
 
 tree:
-	MOVQ  nodes+24(FP), DI
-	MOVL  (AX), R8
-	LEAQ  (DI)(R8*8), DI
-	MOVL  4(AX), R8
-	LEAQ  32(BX), R9
-	TESTQ R8, R8
+	MOVQ  nodes+16(FP), SI
+	MOVL  (AX), DI
+	LEAQ  (SI)(DI*8), SI
+	MOVL  4(AX), DI
+	LEAQ  32(DX), R8
+	TESTQ DI, DI
 	JE    divided
 
 pair:
-	MOVWQZX (DI), R10
-	MOVWQZX 2(DI), R11
-	VMOVDQU (DX)(R10*8), Y0
-	VMOVDQU (BX)(R11*8), Y1
+	MOVWQZX (SI), R9
+	MOVWQZX 2(SI), R10
+	VMOVDQU (CX)(R9*8), Y0
+	VMOVDQU (DX)(R10*8), Y1
 	VPANDN  Y1, Y0, Y2
 	VPAND   Y1, Y0, Y1
-	VMOVDQU Y2, (R9)
-	VMOVDQU Y1, 32(R9)
-	MOVWQZX 8(DI), R10
-	MOVWQZX 10(DI), R11
-	VMOVDQU (DX)(R10*8), Y0
-	VMOVDQU (BX)(R11*8), Y1
+	VMOVDQU Y2, (R8)
+	VMOVDQU Y1, 32(R8)
+	MOVWQZX 8(SI), R9
+	MOVWQZX 10(SI), R10
+	VMOVDQU (CX)(R9*8), Y0
+	VMOVDQU (DX)(R10*8), Y1
 	VPANDN  Y1, Y0, Y2
 	VPAND   Y1, Y0, Y1
-	VMOVDQU Y2, 64(R9)
-	VMOVDQU Y1, 96(R9)
-	ADDQ    $0x00000010, DI
-	ADDQ    $0x00000080, R9
-	DECQ    R8
+	VMOVDQU Y2, 64(R8)
+	VMOVDQU Y1, 96(R8)
+	ADDQ    $0x00000010, SI
+	ADDQ    $0x00000080, R8
+	DECQ    DI
 	JNE     pair
 
 divided:
-	MOVL  20(AX), DI
-	TESTL DI, DI
+	MOVL  20(AX), SI
+	TESTL SI, SI
 	JE    exported
-	MOVQ  exports+32(FP), R8
-	MOVL  16(AX), R9
-	LEAQ  (R8)(R9*4), R8
+	MOVQ  exports+24(FP), DI
+	MOVL  16(AX), R8
+	LEAQ  (DI)(R8*4), DI
 
 export:
-	MOVWQZX (R8), R9
-	MOVWQZX 2(R8), R10
-	VMOVDQU (BX)(R9*8), Y0
-	VMOVDQU Y0, (DX)(R10*8)
-	ADDQ    $0x04, R8
-	DECL    DI
+	MOVWQZX (DI), R8
+	MOVWQZX 2(DI), R9
+	VMOVDQU (DX)(R8*8), Y0
+	VMOVDQU Y0, (CX)(R9*8)
+	ADDQ    $0x04, DI
+	DECL    SI
 	JNE     export
 
 exported:
-	MOVQ lists+40(FP), DI
-	XORQ R8, R8
-	LEAQ 256(SI), R9
-
-plane:
-	MOVL  (CX)(R8*4), R10
-	CMPL  R10, 32(CX)
-	JEQ   planes
-	MOVL  4(CX)(R8*4), R11
+	CMPL  12(AX), $0x00
+	JNE   wide
+	MOVQ  flips+32(FP), SI
+	MOVL  24(AX), DI
+	SHLQ  $0x04, DI
+	ADDQ  DI, SI
+	MOVL  28(AX), DI
 	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	TESTQ DI, DI
+	JE    flipped5
 
-slot:
-	CMPQ    R10, R11
-	JEQ     listed
-	MOVWQZX (DI)(R10*2), R12
-	VPXOR   (BX)(R12*8), Y0, Y0
-	INCQ    R10
-	JMP     slot
+flip5:
+	MOVWQZX (SI), R8
+	VPXOR   (DX)(R8*8), Y0, Y0
+	MOVWQZX 2(SI), R8
+	VPXOR   (DX)(R8*8), Y1, Y1
+	MOVWQZX 4(SI), R8
+	VPXOR   (DX)(R8*8), Y2, Y2
+	MOVWQZX 6(SI), R8
+	VPXOR   (DX)(R8*8), Y3, Y3
+	MOVWQZX 8(SI), R8
+	VPXOR   (DX)(R8*8), Y4, Y4
+	ADDQ    $0x10, SI
+	DECQ    DI
+	JNE     flip5
 
-listed:
-	VMOVDQU Y0, (R9)
-	ADDQ    $0x00000020, R9
-	INCQ    R8
-	CMPQ    R8, $0x08
-	JNE     plane
-
-planes:
+flipped5:
+	VMOVDQU Y0, 256(BX)
+	VMOVDQU Y1, 288(BX)
+	VMOVDQU Y2, 320(BX)
+	VMOVDQU Y3, 352(BX)
+	VMOVDQU Y4, 384(BX)
 	VMOVDQU bitOfByte<>+0(SB), Y0
 	VMOVDQU byteOfWord<>+0(SB), Y1
-	SHLQ    $0x05, R8
-	LEAQ    256(SI), DI
-	XORQ    R9, R9
+	XORQ    SI, SI
 
-rows:
-	VPXOR Y2, Y2, Y2
-	MOVQ  R8, R10
-	TESTQ R10, R10
-	JE    numbered
-
-bit:
-	SUBQ         $0x20, R10
-	LEAQ         (DI)(R9*4), R11
-	VPBROADCASTD (R11)(R10*1), Y3
+rows5:
+	VPXOR        Y2, Y2, Y2
+	VPBROADCASTD 384(BX)(SI*4), Y3
 	VPSHUFB      Y1, Y3, Y3
 	VPAND        Y0, Y3, Y3
 	VPCMPEQB     Y0, Y3, Y3
 	VPADDB       Y2, Y2, Y2
 	VPSUBB       Y3, Y2, Y2
-	TESTQ        R10, R10
-	JNE          bit
+	VPBROADCASTD 352(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 320(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 288(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 256(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	MOVQ         SI, DI
+	SHLQ         $0x05, DI
+	VMOVDQU      Y2, (BX)(DI*1)
+	INCQ         SI
+	CMPQ         SI, $0x08
+	JNE          rows5
+	JMP          numbered
+
+wide:
+	MOVQ  flips+32(FP), SI
+	MOVL  24(AX), DI
+	SHLQ  $0x04, DI
+	ADDQ  DI, SI
+	MOVL  28(AX), DI
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	TESTQ DI, DI
+	JE    flipped8
+
+flip8:
+	MOVWQZX (SI), R8
+	VPXOR   (DX)(R8*8), Y0, Y0
+	MOVWQZX 2(SI), R8
+	VPXOR   (DX)(R8*8), Y1, Y1
+	MOVWQZX 4(SI), R8
+	VPXOR   (DX)(R8*8), Y2, Y2
+	MOVWQZX 6(SI), R8
+	VPXOR   (DX)(R8*8), Y3, Y3
+	MOVWQZX 8(SI), R8
+	VPXOR   (DX)(R8*8), Y4, Y4
+	MOVWQZX 10(SI), R8
+	VPXOR   (DX)(R8*8), Y5, Y5
+	MOVWQZX 12(SI), R8
+	VPXOR   (DX)(R8*8), Y6, Y6
+	MOVWQZX 14(SI), R8
+	VPXOR   (DX)(R8*8), Y7, Y7
+	ADDQ    $0x10, SI
+	DECQ    DI
+	JNE     flip8
+
+flipped8:
+	VMOVDQU Y0, 256(BX)
+	VMOVDQU Y1, 288(BX)
+	VMOVDQU Y2, 320(BX)
+	VMOVDQU Y3, 352(BX)
+	VMOVDQU Y4, 384(BX)
+	VMOVDQU Y5, 416(BX)
+	VMOVDQU Y6, 448(BX)
+	VMOVDQU Y7, 480(BX)
+	VMOVDQU bitOfByte<>+0(SB), Y0
+	VMOVDQU byteOfWord<>+0(SB), Y1
+	XORQ    SI, SI
+
+rows8:
+	VPXOR        Y2, Y2, Y2
+	VPBROADCASTD 480(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 448(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 416(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 384(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 352(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 320(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 288(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	VPBROADCASTD 256(BX)(SI*4), Y3
+	VPSHUFB      Y1, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VPCMPEQB     Y0, Y3, Y3
+	VPADDB       Y2, Y2, Y2
+	VPSUBB       Y3, Y2, Y2
+	MOVQ         SI, DI
+	SHLQ         $0x05, DI
+	VMOVDQU      Y2, (BX)(DI*1)
+	INCQ         SI
+	CMPQ         SI, $0x08
+	JNE          rows8
 
 numbered:
-	MOVQ    R9, R10
-	SHLQ    $0x05, R10
-	VMOVDQU Y2, (SI)(R10*1)
-	INCQ    R9
-	CMPQ    R9, $0x08
-	JNE     rows
-	ADDQ    $0x00000100, SI
-	ADDQ    $0x00000018, AX
-	ADDQ    $0x00000024, CX
-	DECQ    n+16(FP)
-	JNE     tree
+	ADDQ $0x00000100, BX
+	ADDQ $0x00000020, AX
+	DECQ n+8(FP)
+	JNE  tree
 	VZEROUPPER
 	RET

@@ -25,8 +25,7 @@ type block struct {
 	truth   *truth
 	trees   []pathTree
 	nodes   []pathNode
-	planes  []treePlanes // by tree
-	slots   []uint16
+	flips   []pathFlips
 	exports []pathExport
 	reached int // pieces so far, while trees are added
 }

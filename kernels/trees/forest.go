@@ -89,7 +89,7 @@ func (f *Forest) Bytes() int {
 	n += bytesOf(f.leaves.values) + bytesOf(f.leaves.refs) + bytesOf(f.leaves.rows) + bytesOf(f.leaves.lists)
 	for i := range f.blocks {
 		b := &f.blocks[i]
-		n += bytesOf(b.trees) + bytesOf(b.nodes) + bytesOf(b.planes) + bytesOf(b.slots) + bytesOf(b.exports)
+		n += bytesOf(b.trees) + bytesOf(b.nodes) + bytesOf(b.flips) + bytesOf(b.exports)
 		n += bytesOf(b.truth.tables) + bytesOf(b.truth.columns) + bytesOf(b.truth.expansions) + bytesOf(b.truth.terms)
 	}
 	return n + f.rows.bytes()

@@ -5,9 +5,9 @@ package trees
 // pathTree is a tree whose rows are divided node by node. Its nodes are in an order in
 // which parents precede children. Slot 0 holds the rows that reach the root, which are
 // all; the k-th node leaves the rows that go low in slot 2k+1 and those that go high in
-// slot 2k+2. A row is at leaf 0 (the leftmost, low being left) unless nodes send it
-// high: each time they do, it is at the leftmost leaf of that subtree. Assembly reads
-// it.
+// slot 2k+2. A row is at leaf 0 (where those go that always go low) unless nodes send it
+// high: each time they do, it is at the leaf that is reached from there by going low.
+// Assembly reads it.
 type pathTree struct {
 	node  uint32 // first of its pathNodes
 	pairs uint32 // its pathNodes, in pairs: an odd one is followed by one that does nothing
@@ -15,7 +15,16 @@ type pathTree struct {
 	kind  uint32 // which of the ways there are to look leaves up
 	// The slots that become words of truth, for the pieces of a tree that is in pieces.
 	export, exports uint32
+	// What flips the bits of the number of a row's leaf.
+	flip, flips uint32
 }
+
+// pathFlips are slots, times 4, one for each bit of the numbers of leaves: rows in that
+// slot have that bit flipped. Slot noRows stands for none.
+type pathFlips [8]uint16
+
+// noRows is a slot that no row is ever in.
+const noRows = pathSlots - 1
 
 // pathExport packs a slot, in bits 0-15, and the index of a word of truth above, both
 // times 4.
@@ -37,7 +46,7 @@ const (
 
 // pathNode packs what a node needs: in bits 0-15 the index of its word of truth, in
 // 16-31 the slot of the rows that reach it, both times 4, and in each of the four bytes
-// above the leftmost leaf of its high child.
+// above the leaf that is reached from its high child by going low.
 type pathNode uint64
 
 func newPathNode(word uint32, slot, leaf int) pathNode {
@@ -65,9 +74,11 @@ func (b *block) addTree(s *treeShape, leaves *leafTables) {
 
 // addPaths appends a tree, or a piece, of at most pathLeaves leaves.
 func (b *block) addPaths(s *treeShape, leaves *leafTables) {
+	numbers := numberLeaves(s)
 	t := pathTree{
-		node: uint32(len(b.nodes)), pairs: uint32(len(s.splits)+1) / 2, leaf: leaves.addTree(s.leaves),
+		node: uint32(len(b.nodes)), pairs: uint32(len(s.splits)+1) / 2, leaf: leaves.addTree(numbers.leaves),
 		export: uint32(len(b.exports)), exports: uint32(len(s.exports)),
+		flip: uint32(len(b.flips)),
 	}
 	slots := make([]int, len(s.splits))
 	for k := range s.splits {
@@ -78,7 +89,7 @@ func (b *block) addPaths(s *treeShape, leaves *leafTables) {
 		if n.high >= 0 {
 			slots[n.high] = 2*k + 2
 		}
-		b.nodes = append(b.nodes, newPathNode(b.word(n.test), slots[k], int(s.leftmost[k])))
+		b.nodes = append(b.nodes, newPathNode(b.word(n.test), slots[k], int(numbers.high[k])))
 	}
 	if len(s.splits)%2 != 0 {
 		b.nodes = append(b.nodes, newPathNode(0, 0, 0))
@@ -86,7 +97,7 @@ func (b *block) addPaths(s *treeShape, leaves *leafTables) {
 	for _, x := range s.exports {
 		b.exports = append(b.exports, newPathExport(x.slot, b.word(test{kind: reached, feature: x.cut})))
 	}
-	switch n := len(s.leaves); {
+	switch n := len(numbers.leaves); {
 	case n <= 32:
 		t.kind = leaves32
 	case n <= 64:
@@ -94,7 +105,8 @@ func (b *block) addPaths(s *treeShape, leaves *leafTables) {
 	default:
 		t.kind = leaves256
 	}
-	b.addPlanes(s)
+	b.flips = append(b.flips, numbers.flips()...)
+	t.flips = uint32(len(b.flips)) - t.flip
 	b.trees = append(b.trees, t)
 }
 
@@ -104,34 +116,4 @@ func (b *block) word(t test) uint32 {
 		return uint32(b.truth.reached + b.reached + int(t.feature))
 	}
 	return b.truth.at[t]
-}
-
-// addPlanes appends what the plain Go evaluation needs: for each bit of a leaf's
-// number, the slots whose rows flip that bit when they go high.
-func (b *block) addPlanes(s *treeShape) {
-	first := make([]int32, len(s.splits)) // leftmost leaf of the whole subtree
-	for k := len(s.splits) - 1; k >= 0; k-- {
-		first[k] = ^s.splits[k].low
-		if low := s.splits[k].low; low >= 0 {
-			first[k] = first[low]
-		}
-	}
-	planes := treePlanes{}
-	for bit := range len(planes.slots) {
-		planes.slots[bit] = uint32(len(b.slots))
-		for k := range s.splits {
-			if (first[k]^s.leftmost[k])>>bit&1 != 0 {
-				b.slots = append(b.slots, uint16(2*k+2)*4)
-			}
-		}
-	}
-	planes.end = uint32(len(b.slots))
-	b.planes = append(b.planes, planes)
-}
-
-// treePlanes are ranges in block.slots, which holds slots times 4: bit i's list ends
-// where the next one begins. Assembly reads it.
-type treePlanes struct {
-	slots [8]uint32
-	end   uint32
 }

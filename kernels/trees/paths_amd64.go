@@ -17,9 +17,9 @@ func number64AVX512(trees *uint32, n int, nodes *uint64, exports *uint32, truth 
 // It adds, tree after tree, the value of the leaf that each row ends in to the row's sum.
 //
 //go:noescape
-func sum256AVX512(trees *uint32, n int, nodes *uint64, exports *uint32, truth *uint64, slots *uint64, values *float32, sums *float32)
+func sum256AVX512(trees *uint32, n int, nodes *uint64, exports *uint32, flips *uint16, truth *uint64, slots *uint64, values *float32, sums *float32)
 
 // It stores, tree after tree, the number of the leaf that each row ends in.
 //
 //go:noescape
-func number256AVX512(trees *uint32, n int, nodes *uint64, exports *uint32, truth *uint64, slots *uint64, ids *uint8)
+func number256AVX512(trees *uint32, n int, nodes *uint64, exports *uint32, flips *uint16, truth *uint64, slots *uint64, ids *uint8)

@@ -13,12 +13,10 @@ import "math"
 // The piece itself begins with a split that asks which rows those are; all others end in
 // a leaf that gives nothing.
 type treeShape struct {
-	splits []split
-	leaves []int32 // indices into Ensemble.Leaves, or noLeaf
-	// leftmost is, by split, the place of the leftmost leaf of its high child.
-	leftmost []int32
-	cuts     []int32 // the splits, in order, that begin a piece
-	exports  []export
+	splits  []split
+	leaves  []int32 // indices into Ensemble.Leaves, or noLeaf
+	cuts    []int32 // the splits, in order, that begin a piece
+	exports []export
 }
 
 // export is a slot that holds the rows that reach a cut of the whole tree.
@@ -32,7 +30,7 @@ const noLeaf = math.MaxInt32
 
 // read takes a tree in. The slices of the tree before it are used again.
 func (s *treeShape) read(e *Ensemble, root int32) {
-	*s = treeShape{splits: s.splits[:0], leaves: s.leaves[:0], leftmost: s.leftmost[:0], cuts: s.cuts[:0]}
+	*s = treeShape{splits: s.splits[:0], leaves: s.leaves[:0], cuts: s.cuts[:0]}
 	if root < 0 {
 		s.leaves = append(s.leaves, ^root)
 		return
@@ -54,10 +52,9 @@ func (s *treeShape) read(e *Ensemble, root int32) {
 	}
 }
 
-// number walks the tree from left to right to number its leaves. Before, a child that
-// is a leaf is the complement of what leaves has of it; after, of its number.
+// number walks the tree from left to right to put its leaves in order. Before, a child that
+// is a leaf is the complement of what leaves has of it; after, of its place.
 func (s *treeShape) number() {
-	s.leftmost = append(s.leftmost, make([]int32, len(s.splits))...)
 	type visit struct {
 		at   int32
 		high bool
@@ -70,7 +67,6 @@ func (s *treeShape) number() {
 		child := &n.low
 		if v.high {
 			child = &n.high
-			s.leftmost[v.at] = int32(len(s.leaves))
 		}
 		if *child < 0 {
 			s.leaves = append(s.leaves, ^*child)
@@ -114,7 +110,7 @@ func (s *treeShape) cut() {
 // piece makes to the piece that begins at a split: the cut of that place in s.cuts, or,
 // when negative, the top of the tree.
 func (s *treeShape) piece(root int32, cut int, to *treeShape) {
-	*to = treeShape{splits: to.splits[:0], leaves: to.leaves[:0], leftmost: to.leftmost[:0], exports: to.exports[:0]}
+	*to = treeShape{splits: to.splits[:0], leaves: to.leaves[:0], exports: to.exports[:0]}
 	from := []int32{root} // by place in to.splits
 	if cut >= 0 {
 		to.splits = append(to.splits, split{

@@ -32,7 +32,7 @@ func minTileCost() tileCost {
 
 // wideFrom is how many rows at the least are better evaluated as a tile of 256 than as
 // several of 64. AVX2 has kernels for the former only.
-const wideFrom = 161
+const wideFrom = 129
 
 // tileWords is how many words of 64 rows the next tile has, for that many rows.
 func tileWords(rows int) int {
@@ -99,10 +99,9 @@ func (b *block) sum(first, last int, values []float32, s *Scratch, words int) {
 	case level >= cpu.AVX512 && words == 1:
 		sum64AVX512(trees, last-first, nodes, exports, &s.truth[0], &s.slots[0], &values[0], &s.sum[0])
 	case level >= cpu.AVX512:
-		sum256AVX512(trees, last-first, nodes, exports, &s.truth[0], &s.slots[0], &values[0], &s.sum[0])
+		sum256AVX512(trees, last-first, nodes, exports, b.flipList(), &s.truth[0], &s.slots[0], &values[0], &s.sum[0])
 	case level >= cpu.AVX2:
-		planes, lists := b.lists(first)
-		sum256AVX2(trees, planes, last-first, nodes, exports, lists, &s.truth[0], &s.slots[0], &s.ids[0], &values[0], &s.sum[0])
+		sum256AVX2(trees, last-first, nodes, exports, b.flipList(), &s.truth[0], &s.slots[0], &s.ids[0], &values[0], &s.sum[0])
 	default:
 		b.sumGeneric(first, last, values, s)
 	}
@@ -115,10 +114,9 @@ func (b *block) number(first, last int, s *Scratch, words int) {
 	case level >= cpu.AVX512 && words == 1:
 		number64AVX512(trees, last-first, nodes, exports, &s.truth[0], &s.slots[0], &s.ids[0])
 	case level >= cpu.AVX512:
-		number256AVX512(trees, last-first, nodes, exports, &s.truth[0], &s.slots[0], &s.ids[0])
+		number256AVX512(trees, last-first, nodes, exports, b.flipList(), &s.truth[0], &s.slots[0], &s.ids[0])
 	case level >= cpu.AVX2:
-		planes, lists := b.lists(first)
-		number256AVX2(trees, planes, last-first, nodes, exports, lists, &s.truth[0], &s.slots[0], &s.ids[0])
+		number256AVX2(trees, last-first, nodes, exports, b.flipList(), &s.truth[0], &s.slots[0], &s.ids[0])
 	default:
 		b.numberTreesGeneric(first, last, s)
 	}
@@ -130,10 +128,8 @@ func (b *block) pointers(first int) (trees *uint32, nodes *uint64, exports *uint
 		(*uint32)(unsafe.Pointer(unsafe.SliceData(b.exports)))
 }
 
-// lists are the lists of slots from tree first on.
-func (b *block) lists(first int) (planes *uint32, lists *uint16) {
-	return (*uint32)(unsafe.Pointer(&b.planes[first])), unsafe.SliceData(b.slots)
-}
+// flipList is what trees' flips refer to.
+func (b *block) flipList() *uint16 { return (*uint16)(unsafe.Pointer(unsafe.SliceData(b.flips))) }
 
 // addPathLeaves is addLeaves of the numbers of at most a tile's rows.
 func addPathLeaves(f *Forest, begin uint32, ids []uint8, to []float32, ld int) {

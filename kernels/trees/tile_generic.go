@@ -76,7 +76,7 @@ func expandGeneric(expansions []expansion, planes, truth []uint64) {
 // divideGeneric fills slots: for each node of a tree, from the rows that reach it those
 // that go low and those that go high.
 func (b *block) divideGeneric(t *pathTree, truth []uint64, slots *[pathSlots]uint64) {
-	slots[0] = ^uint64(0)
+	slots[0], slots[noRows] = ^uint64(0), 0
 	out := slots[1:]
 	for _, n := range b.nodes[t.node:][:2*t.pairs] {
 		if len(out) < 2 {
@@ -93,27 +93,19 @@ func (b *block) divideGeneric(t *pathTree, truth []uint64, slots *[pathSlots]uin
 
 // numberGeneric gives the number of the leaf that each of 64 rows ends in, from the
 // slots of the tree.
-func numberGeneric(p *treePlanes, lists []uint16, slots *[pathSlots]uint64, ids *[wordRows]uint8) {
-	var spread [8]uint64 // of 8 rows each, their numbers
-	for bit := range 8 {
-		end := p.end
-		if bit < 7 {
-			end = p.slots[bit+1]
-		}
-		if p.slots[bit] == p.end {
-			break
-		}
-		var plane uint64
-		for _, s := range lists[p.slots[bit]:end] {
-			plane ^= slots[s>>2]
-		}
-		for k := range spread {
-			spread[k] |= spreadBits[uint8(plane)] << (bit & 7)
-			plane >>= 8
+func (b *block) numberGeneric(t *pathTree, slots *[pathSlots]uint64, ids *[wordRows]uint8) {
+	var planes [8]uint64
+	for _, flips := range b.flips[t.flip:][:t.flips] {
+		for bit, slot := range flips {
+			planes[bit] ^= slots[slot>>2]
 		}
 	}
-	for k, v := range spread {
-		binary.LittleEndian.PutUint64(ids[8*k:], v)
+	for k := range wordRows / 8 { // of 8 rows each, their numbers
+		var spread uint64
+		for bit, plane := range planes {
+			spread |= spreadBits[uint8(plane>>(8*k))] << bit
+		}
+		binary.LittleEndian.PutUint64(ids[8*k:], spread)
 	}
 }
 
@@ -135,7 +127,7 @@ func (b *block) sumGeneric(first, last int, values []float32, s *Scratch) {
 	for i := first; i < last; i++ {
 		t := &b.trees[i]
 		b.divideGeneric(t, s.truth, slots)
-		numberGeneric(&b.planes[i], b.slots, slots, &ids)
+		b.numberGeneric(t, slots, &ids)
 		leaves := values[t.leaf:]
 		for r, id := range &ids {
 			sum[r] += leaves[id]
@@ -149,6 +141,6 @@ func (b *block) numberTreesGeneric(first, last int, s *Scratch) {
 	for i := first; i < last; i++ {
 		t := &b.trees[i]
 		b.divideGeneric(t, s.truth, slots)
-		numberGeneric(&b.planes[i], b.slots, slots, (*[wordRows]uint8)(s.ids[(i-first)*wordRows:]))
+		b.numberGeneric(t, slots, (*[wordRows]uint8)(s.ids[(i-first)*wordRows:]))
 	}
 }

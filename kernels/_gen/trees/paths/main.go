@@ -13,7 +13,8 @@ import (
 
 const (
 	treeBytes = 32        // of a pathTree
-	noRows    = 2*256 + 1 // a slot, as in the package
+	pathSlots = 2*256 + 2 // as in the package
+	noRows    = pathSlots - 1
 )
 
 func main() {
@@ -77,6 +78,9 @@ func paths(words int, sum bool) {
 	}
 
 	Label("tree")
+	if words == 1 && sum {
+		k.both(trees, n)
+	}
 	if words == 1 {
 		VPXORQ(k.ids[0], k.ids[0], k.ids[0])
 	}
@@ -101,6 +105,7 @@ func paths(words int, sum bool) {
 	ADDQ(U32(treeBytes), trees)
 	DECQ(n)
 	JNE(LabelRef("tree"))
+	Label("done")
 	for i, v := range k.sums {
 		VMOVUPS(v, Mem{Base: out}.Offset(64*i))
 	}
@@ -119,17 +124,12 @@ func (k *kernel) divide(tree Register) {
 	JE(LabelRef("leaf"))
 	Label("pair")
 	for i := range 2 {
-		word, slot := GP64(), GP64()
-		MOVWQZX(Mem{Base: node}.Offset(8*i), word)
-		MOVWQZX(Mem{Base: node}.Offset(8*i+2), slot)
+		word, slot, leaf := decode(node, i)
 		low := Mem{Base: to}.Offset(16 * k.words * i)
-		high := low.Offset(8 * k.words)
 		if k.words == 1 {
-			leaf := ZMM()
-			VPBROADCASTD(Mem{Base: node}.Offset(8*i+4), leaf)
-			k.node64(word, slot, leaf, low, high)
+			k.node64(word, leaf, Mem{Base: k.slots, Index: slot, Scale: 2}, low, k.ids[0])
 		} else {
-			k.node256(word, slot, low, high)
+			k.node256(word, slot, low, low.Offset(8*k.words))
 		}
 	}
 	ADDQ(U32(16), node)
@@ -138,6 +138,75 @@ func (k *kernel) divide(tree Register) {
 	JNE(LabelRef("pair"))
 	Label("leaf")
 	k.export(tree)
+}
+
+// both evaluates two trees at once where they are of one size, of up to 32 leaves, and no
+// pieces: the nodes of one are something to do while those of the other wait for slots.
+func (k *kernel) both(tree, n Register) {
+	const pairsAt, kindAt, exportsAt = 4, 12, 20
+	of := func(t int) Mem { return Mem{Base: tree}.Offset(treeBytes * t) }
+	CMPQ(n, U8(1))
+	JEQ(LabelRef("one"))
+	pairs, other := GP64(), GP32()
+	MOVL(of(0).Offset(kindAt), other)
+	ORL(of(1).Offset(kindAt), other)
+	ORL(of(0).Offset(exportsAt), other)
+	ORL(of(1).Offset(exportsAt), other)
+	JNE(LabelRef("one"))
+	MOVL(of(0).Offset(pairsAt), pairs.As32())
+	CMPL(pairs.As32(), of(1).Offset(pairsAt))
+	JNE(LabelRef("one"))
+	TESTQ(pairs, pairs)
+	JE(LabelRef("one"))
+	ids := [2]VecVirtual{k.ids[0], ZMM()}
+	k.divideBoth(of, pairs, ids)
+	for t, id := range ids {
+		table := GP64()
+		MOVL(of(t).Offset(8), table.As32())
+		LEAQ(Mem{Base: k.values, Index: table, Scale: 4}, table)
+		k.addSmall(table, []VecVirtual{id})
+	}
+	ADDQ(U32(2*treeBytes), tree)
+	SUBQ(U8(2), n)
+	JNE(LabelRef("tree"))
+	JMP(LabelRef("done"))
+	Label("one")
+}
+
+// divideBoth walks the nodes of two trees. The second one's slots follow the first one's.
+func (k *kernel) divideBoth(of func(t int) Mem, pairs Register, ids [2]VecVirtual) {
+	const apart = 8 * pathSlots
+	var node [2]GPVirtual
+	for t := range node {
+		node[t] = GP64()
+		MOVL(of(t), node[t].As32())
+		LEAQ(Mem{Base: k.nodes, Index: node[t], Scale: 8}, node[t])
+		VPXORQ(ids[t], ids[t], ids[t])
+	}
+	MOVQ(I32(-1), Mem{Base: k.slots}.Offset(apart))
+	to := GP64()
+	LEAQ(Mem{Base: k.slots}.Offset(8), to)
+	Label("both")
+	for i := range 2 {
+		for t := range node {
+			word, slot, leaf := decode(node[t], i)
+			low := Mem{Base: to}.Offset(16*i + apart*t)
+			k.node64(word, leaf, Mem{Base: k.slots, Index: slot, Scale: 2}.Offset(apart*t), low, ids[t])
+		}
+	}
+	ADDQ(U8(16), node[0])
+	ADDQ(U8(16), node[1])
+	ADDQ(U8(32), to)
+	DECQ(pairs)
+	JNE(LabelRef("both"))
+}
+
+// decode takes the i-th node apart.
+func decode(node Register, i int) (word, slot GPVirtual, leaf Mem) {
+	word, slot = GP64(), GP64()
+	MOVWQZX(Mem{Base: node}.Offset(8*i), word)
+	MOVWQZX(Mem{Base: node}.Offset(8*i+2), slot)
+	return word, slot, Mem{Base: node}.Offset(8*i + 4)
 }
 
 // export copies the slots that other trees refer to to the words of truth that they are.
@@ -167,19 +236,22 @@ func (k *kernel) export(tree Register) {
 	Label("exported")
 }
 
-func (k *kernel) node64(word, slot GPVirtual, leaf VecVirtual, low, high Mem) {
-	test, reach, rest := word, slot, GP64()
+// node64 divides the rows in the slot at between low and the slot after it, and gives
+// those of the latter the number that is in four bytes at leaf.
+func (k *kernel) node64(word GPVirtual, leaf, at, low Mem, ids VecVirtual) {
+	test, reach, rest, number, mask := word, GP64(), GP64(), ZMM(), K()
+	VPBROADCASTD(leaf, number)
 	MOVQ(Mem{Base: k.truth, Index: word, Scale: 2}, test)
-	MOVQ(Mem{Base: k.slots, Index: slot, Scale: 2}, reach)
+	MOVQ(at, reach)
 	ANDNQ(reach, test, rest)
 	ANDQ(test, reach)
 	MOVQ(rest, low)
-	MOVQ(reach, high)
-	mask := K()
+	MOVQ(reach, low.Offset(8))
 	KMOVQ(reach, mask)
-	VMOVDQU8(leaf, mask, k.ids[0])
+	VMOVDQU8(number, mask, ids)
 }
 
+// node256 is node64 without the numbers.
 func (k *kernel) node256(word, slot GPVirtual, low, high Mem) {
 	test, reach, rest := YMM(), YMM(), YMM()
 	VMOVDQU64(Mem{Base: k.truth, Index: word, Scale: 8}, test)
@@ -248,15 +320,7 @@ func (k *kernel) add(tree Register) {
 	JEQ(LabelRef("leaves64"))
 	JGT(LabelRef("leaves256"))
 
-	part := func(i int) Mem { return Mem{Base: table}.Offset(64 * i) }
-	low := ZMM()
-	VMOVUPS(part(0), low)
-	second := ZMM()
-	VMOVUPS(part(1), second)
-	k.each(func(id, sum VecVirtual) {
-		VPERMI2PS(second, low, id)
-		VADDPS(id, sum, sum)
-	})
+	k.addSmall(table, k.ids)
 	JMP(LabelRef("next"))
 
 	Label("leaves64")
@@ -266,9 +330,9 @@ func (k *kernel) add(tree Register) {
 	var t [4]VecVirtual
 	for i := range t {
 		t[i] = ZMM()
-		VMOVUPS(part(i), t[i])
+		VMOVUPS(Mem{Base: table}.Offset(64*i), t[i])
 	}
-	k.each(func(id, sum VecVirtual) {
+	k.each(k.ids, func(id, sum VecVirtual) {
 		upper, mask := ZMM(), K()
 		VPTESTMD(limits, id, mask)
 		VMOVDQA64(id, upper)
@@ -283,7 +347,7 @@ func (k *kernel) add(tree Register) {
 	all, zero := GP32(), ZMM()
 	VPXORD(zero, zero, zero)
 	MOVL(U32(0xffff), all)
-	k.each(func(id, sum VecVirtual) {
+	k.each(k.ids, func(id, sum VecVirtual) {
 		v, mask := ZMM(), K()
 		KMOVW(all, mask) // a gather clears its mask
 		VMOVAPS(zero, v)
@@ -293,13 +357,24 @@ func (k *kernel) add(tree Register) {
 	Label("next")
 }
 
+// addSmall looks up the values of leaves in a table of 32 and adds them.
+func (k *kernel) addSmall(table Register, ids []VecVirtual) {
+	low, high := ZMM(), ZMM()
+	VMOVUPS(Mem{Base: table}, low)
+	VMOVUPS(Mem{Base: table}.Offset(64), high)
+	k.each(ids, func(id, sum VecVirtual) {
+		VPERMI2PS(high, low, id)
+		VADDPS(id, sum, sum)
+	})
+}
+
 // each calls f with the leaf numbers of 16 rows, widened, and the sums of those rows.
-func (k *kernel) each(f func(id, sum VecVirtual)) {
+func (k *kernel) each(ids []VecVirtual, f func(id, sum VecVirtual)) {
 	for i, sum := range k.sums {
-		bytes, id := k.ids[i/4].AsX(), ZMM()
+		bytes, id := ids[i/4].AsX(), ZMM()
 		if i%4 != 0 {
 			bytes = XMM()
-			VEXTRACTI32X4(U8(uint64(i%4)), k.ids[i/4], bytes)
+			VEXTRACTI32X4(U8(uint64(i%4)), ids[i/4], bytes)
 		}
 		VPMOVZXBD(bytes, id)
 		f(id, sum)
