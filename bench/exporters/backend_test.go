@@ -27,9 +27,8 @@ type backend struct {
 var (
 	onnxRuntime = backend{name: "onnxruntime"}
 	native      = backend{name: "native", refuses: map[string]string{
-		"torch_gru_":       "GRU",
-		"torch_lstm_":      "LSTM",
-		"torch_dlrm_bags_": "Loop",
+		"torch_gru_":  "GRU",
+		"torch_lstm_": "LSTM",
 	}}
 )
 

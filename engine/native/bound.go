@@ -24,9 +24,18 @@ type bound struct {
 	engine.Binding
 	program *program
 	shapes  []tensor.Shape
+	// values are those of the program by index, and behind them, once everything is
+	// inferred, those that expanding put in.
 	values  []*op.Value
-	steps   []step
-	layout  layout
+	inlined []*op.Value
+	// captured are the values of a body that belong to a bound around this one.
+	captured []int
+	// knownBytes is the memory of what was computed while the bound was inferred.
+	knownBytes int
+	// budget is how many operators may still be put in.
+	budget *int
+	steps  []step
+	layout layout
 	// strings says that some input or output is BYTES, whose elements are read before
 	// a run and written after it.
 	strings bool
@@ -45,7 +54,8 @@ func (b *bound) Destroy() error { return nil }
 // infer works out the type and shape of every value, and the contents of those that
 // follow from shapes alone. A nil shape leaves an optional input to its default.
 func (p *program) infer(shapes []tensor.Shape, scratch *op.Scratch) (*bound, error) {
-	b := &bound{program: p, values: slices.Clone(p.constants)}
+	b := &bound{program: p, values: slices.Clone(p.constants), budget: new(int)}
+	*b.budget = inlinedMax
 	for i, v := range p.inputs {
 		b.shapes = append(b.shapes, slices.Clone(shapes[i]))
 		spec := p.signature.Inputs[i]
@@ -59,10 +69,8 @@ func (p *program) infer(shapes []tensor.Shape, scratch *op.Scratch) (*bound, err
 		b.values[v] = value
 		b.strings = b.strings || spec.Datatype == tensor.Bytes
 	}
-	for i := range p.nodes {
-		if err := b.inferNode(&p.nodes[i], scratch); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.nodes[i].Title(), err)
-		}
+	if err := b.inferNodes(&frame{p, b.values, true}, scratch); err != nil {
+		return nil, err
 	}
 	for i, v := range p.outputs {
 		value, spec := b.values[v], p.signature.Outputs[i]
@@ -74,26 +82,70 @@ func (p *program) infer(shapes []tensor.Shape, scratch *op.Scratch) (*bound, err
 	return b, nil
 }
 
-func (b *bound) inferNode(n *node, scratch *op.Scratch) error {
+// inferNodes infers the nodes of a graph in their order.
+func (b *bound) inferNodes(f *frame, scratch *op.Scratch) error {
+	for i := range f.program.nodes {
+		n := &f.program.nodes[i]
+		if err := b.inferNode(n, f, scratch); err != nil {
+			return fmt.Errorf("%s: %w", n.Title(), err)
+		}
+	}
+	return nil
+}
+
+func (b *bound) inferNode(n *node, f *frame, scratch *op.Scratch) error {
 	in, out := make([]*op.Value, len(n.in)), make([]*op.Value, len(n.out))
-	known := true
 	for i, v := range n.in {
 		if v != leftOut {
-			in[i] = b.values[v]
-			known = known && in[i].IsConst()
+			in[i] = f.values[v]
 		}
+	}
+	if e, ok := n.operator.(op.Expander); ok {
+		return b.expand(e, n, in, f, scratch)
 	}
 	for i, v := range n.out {
 		if v != leftOut {
-			out[i] = &op.Value{Name: b.program.names[v]}
-			b.values[v] = out[i]
+			out[i] = &op.Value{Name: f.program.names[v]}
+			f.values[v] = out[i]
 		}
 	}
+	err := b.step(n, in, out, scratch)
+	if !f.own {
+		b.own(out)
+	}
+	return err
+}
+
+// step infers an operator, which is computed at once where its outputs are known.
+func (b *bound) step(n *node, in, out []*op.Value, scratch *op.Scratch) error {
+	if err := takesSequence(in); err != nil {
+		return err
+	}
+	known := true
+	for _, v := range in {
+		known = known && (v == nil || v.Const)
+	}
 	if _, shapeOnly := n.operator.(op.ShapeOnly); shapeOnly || known {
-		return compute(n.operator, in, out, scratch)
+		if err := compute(n.operator, in, out, scratch); err != nil {
+			return err
+		}
+		return b.countKnown(out)
 	}
 	b.steps = append(b.steps, step{node: n, in: in, out: out})
 	return n.operator.Infer(in, out)
+}
+
+// countKnown bounds what is computed before a run in all.
+func (b *bound) countKnown(out []*op.Value) error {
+	for _, v := range out {
+		if v != nil {
+			b.knownBytes += v.Len() * elementBytes(v)
+		}
+	}
+	if b.knownBytes > arenaBytesMax {
+		return op.NotCovered("constants of %d bytes", b.knownBytes)
+	}
+	return nil
 }
 
 // attach gives every value its memory and makes the functions of the steps. arena has
@@ -103,10 +155,15 @@ func (b *bound) attach(arena []byte, scratch *op.Scratch) error {
 	kept := b.steps[:0]
 	for _, s := range b.steps {
 		if isView(s.node.operator) {
-			if s.out[0].Type == tensor.Bytes {
+			switch {
+			case s.out[0].Type == tensor.Bytes:
 				s.run = viewStrings(s.in[0], s.out[0])
-				kept = append(kept, s)
+			case s.in[0].Const: // it has no place in the arena to be viewed
+				s.run = viewConstant(s.in[0], s.out[0])
+			default:
+				continue
 			}
+			kept = append(kept, s)
 			continue
 		}
 		run, err := s.node.operator.Bind(s.in, s.out, scratch)
@@ -128,6 +185,14 @@ func (b *bound) attach(arena []byte, scratch *op.Scratch) error {
 func viewStrings(in, out *op.Value) op.Run {
 	return func() error {
 		out.Strings = in.Strings
+		return nil
+	}
+}
+
+// viewConstant copies a constant that is given another shape.
+func viewConstant(in, out *op.Value) op.Run {
+	return func() error {
+		copy(out.Data, in.Data)
 		return nil
 	}
 }
@@ -167,13 +232,21 @@ func (b *bound) run() error {
 			return err
 		}
 	}
-	for i := range b.steps {
-		if err := b.steps[i].run(); err != nil {
-			return fmt.Errorf("%w: %s: %w", engine.ErrInvalidInput, b.steps[i].node.Title(), err)
-		}
+	if err := b.runSteps(); err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrInvalidInput, err)
 	}
 	if b.strings {
 		b.writeStrings()
+	}
+	return nil
+}
+
+// runSteps runs the operators one after the other.
+func (b *bound) runSteps() error {
+	for i := range b.steps {
+		if err := b.steps[i].run(); err != nil {
+			return fmt.Errorf("%s: %w", b.steps[i].node.Title(), err)
+		}
 	}
 	return nil
 }

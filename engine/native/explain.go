@@ -56,13 +56,18 @@ func Explain(ctx context.Context, dir string, config *modelconfig.Config, rows, 
 		return nil, err
 	}
 	in := &instance{program: m.program, threads: 1, scratches: []*op.Scratch{{}}}
-	b, err := in.bind(m.program.explainShapes(rows))
+	shapes := m.program.explainShapes(rows)
+	b, err := in.bind(shapes)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", engine.ErrInvalidModel, err)
+	}
+	parts, err := m.program.countParts(shapes, threads)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", engine.ErrInvalidModel, err)
 	}
 	e := &Explanation{
 		Level: cpu.Active(), Rows: rows, Rewrites: m.program.report,
-		WeightBytes: m.program.weightBytes, ArenaBytes: int64(b.layout.bytes), Parts: max(1, len(b.partRows(threads))),
+		WeightBytes: m.program.weightBytes, ArenaBytes: int64(b.layout.bytes), Parts: parts,
 	}
 	b.fillInputs()
 	if err := b.run(); err != nil {
@@ -82,6 +87,19 @@ func Explain(ctx context.Context, dir string, config *modelconfig.Config, rows, 
 		e.Steps = append(e.Steps, b.steps[i].explain(median(times[i])))
 	}
 	return e, nil
+}
+
+// countParts is how many parts a run with inputs of these shapes has on so many threads.
+func (p *program) countParts(shapes []tensor.Shape, threads int) (int, error) {
+	b, err := p.infer(shapes, &op.Scratch{})
+	if err != nil {
+		return 0, err
+	}
+	if err := b.plan(nil); err != nil {
+		return 0, err
+	}
+	rows := b.partRows(threads)
+	return max(1, len(b.planParts(rows, slices.Repeat([]*op.Scratch{{}}, len(rows))))), nil
 }
 
 // explainShapes takes every open first dimension for the rows, and others for 16.

@@ -93,24 +93,22 @@ func (in *instance) bind(shapes []tensor.Shape) (*bound, error) {
 	if err := b.plan(nil); err != nil {
 		return nil, err
 	}
-	rows := b.partRows(in.threads)
-	if rows == nil {
-		if err := in.reserve(b.layout.bytes); err != nil {
-			return nil, err
-		}
-		return b, b.attach(in.arena, in.scratches[0])
+	if parts := b.planParts(b.partRows(in.threads), in.scratches); parts != nil {
+		return b, in.bindParts(b, parts)
 	}
-	return b, in.bindParts(b, rows)
+	if err := in.reserve(b.layout.bytes); err != nil {
+		return nil, err
+	}
+	return b, b.attach(in.arena, in.scratches[0])
 }
 
-// bindParts binds ranges of the rows of b, each with a piece of the arena behind what
-// the inputs and outputs take.
-func (in *instance) bindParts(b *bound, rows []int) error {
-	ends := b.layout.bytes
+// bindParts gives b's inputs and outputs their memory, and each part a piece of the
+// arena behind it.
+func (in *instance) bindParts(b *bound, parts []*bound) error {
+	ends := roundUp(b.layout.bytes)
 	bytes := ends
-	for _, n := range rows {
-		// A part needs less than the whole, whose layout is for all rows.
-		bytes += b.layout.bytes/b.batchRows()*n + 2*op.Alignment*len(b.values)
+	for _, part := range parts {
+		bytes += roundUp(part.layout.bytes)
 	}
 	if err := in.reserve(bytes); err != nil {
 		return err
@@ -119,27 +117,23 @@ func (in *instance) bindParts(b *bound, rows []int) error {
 	b.steps = nil
 	b.bindEnds()
 	first, from := 0, ends
-	for i, n := range rows {
-		part, err := b.part(first, n, in.scratches[i])
-		if err != nil {
-			return err
-		}
-		to := (from + part.layout.bytes + op.Alignment - 1) / op.Alignment * op.Alignment
-		if to > len(in.arena) {
-			part.layout.attach(part, nil)
-			return op.NotCovered("parts of a run that take more memory than the whole")
-		}
+	for i, part := range parts {
+		part.share(b, first)
+		to := from + roundUp(part.layout.bytes)
 		if err := part.attach(in.arena[from:to], in.scratches[i]); err != nil {
 			return err
 		}
 		b.parts = append(b.parts, part)
-		first, from = first+n, to
+		first, from = first+part.batchRows(), to
 	}
 	if in.crew == nil {
 		in.crew = newCrew(in.threads)
 	}
 	return nil
 }
+
+// roundUp is the next multiple of Alignment.
+func roundUp(bytes int) int { return (bytes + op.Alignment - 1) / op.Alignment * op.Alignment }
 
 // reserve grows the arena. What points into it goes first.
 func (in *instance) reserve(bytes int) error {

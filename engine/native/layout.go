@@ -9,8 +9,8 @@ import (
 	"github.com/millrace-ml/millrace/engine/tensor"
 )
 
-// arenaBytesMax bounds the memory of one run.
-const arenaBytesMax = 1 << 36
+// arenaBytesMax bounds the memory of one run, whose extents may come from a request.
+const arenaBytesMax = 1 << 32
 
 // storage is memory that one value lives in, or several that are views of each other
 // or take each other's place.
@@ -41,6 +41,7 @@ const none = -1
 // of inputs and outputs that is not to be in the arena.
 func (b *bound) plan(given map[int][]byte) error {
 	l := &b.layout
+	b.values, b.inlined = append(b.values, b.inlined...), nil
 	l.of = slices.Repeat([]int{none}, len(b.values))
 	l.index = make(map[*op.Value]int, len(b.values))
 	for i, v := range b.values {
@@ -48,8 +49,12 @@ func (b *bound) plan(given map[int][]byte) error {
 			l.index[v] = i
 		}
 	}
+	l.addConstants(b)
 	lastUse := l.lastUses(b)
 	for _, v := range b.program.inputs {
+		l.add(v, b.values[v], none, lastUse[v])
+	}
+	for _, v := range b.captured {
 		l.add(v, b.values[v], none, lastUse[v])
 	}
 	for at := range b.steps {
@@ -62,16 +67,55 @@ func (b *bound) plan(given map[int][]byte) error {
 	}
 	l.place()
 	l.index = nil
-	if l.bytes > arenaBytesMax {
-		return op.NotCovered("a run that takes %d bytes", l.bytes)
+	if bytes := l.bytes + b.textBytes(); bytes > arenaBytesMax {
+		return op.NotCovered("a run that takes %d bytes, most of them for %s", bytes, b.largest())
 	}
 	return nil
+}
+
+// textBytes is the memory of the lists of all BYTES values, which are not in the arena.
+func (b *bound) textBytes() int {
+	n := 0
+	for _, v := range b.values {
+		if v != nil && !v.Const && v.Type == tensor.Bytes {
+			n += v.Len() * elementBytes(v)
+		}
+	}
+	return n
+}
+
+// addConstants lists the constants that only an operator which expanded has made.
+func (l *layout) addConstants(b *bound) {
+	for i := range b.steps {
+		for _, v := range b.steps[i].in {
+			if v == nil {
+				continue
+			}
+			if _, listed := l.index[v]; !listed {
+				l.index[v] = len(b.values)
+				b.values, l.of = append(b.values, v), append(l.of, none)
+			}
+		}
+	}
+}
+
+// largest names the value that takes the most memory.
+func (b *bound) largest() string {
+	name, most := "", -1
+	for i := range b.steps {
+		for _, v := range b.steps[i].out {
+			if v != nil && v.Len()*elementBytes(v) > most {
+				name, most = v.Name, v.Len()*elementBytes(v)
+			}
+		}
+	}
+	return name
 }
 
 // lastUses is, for each value, the last step that reads it or a view of it.
 func (l *layout) lastUses(b *bound) []int {
 	last := slices.Repeat([]int{none}, len(b.values))
-	for _, v := range slices.Concat(b.program.inputs, b.program.outputs) {
+	for _, v := range slices.Concat(b.program.inputs, b.program.outputs, b.captured) {
 		last[v] = len(b.steps)
 	}
 	for at := len(b.steps) - 1; at >= 0; at-- {
@@ -165,7 +209,7 @@ func (l *layout) place() {
 func (l *layout) attach(b *bound, arena []byte) {
 	for i, v := range b.values {
 		switch {
-		case v == nil || v.Const:
+		case v == nil || v.Const || v.Sequence || slices.Contains(b.captured, i):
 		case v.Type == tensor.Bytes:
 			v.Strings = make([][]byte, v.Len())
 		case l.of[i] != none:

@@ -41,6 +41,9 @@ type program struct {
 // newProgram rewrites a graph and builds its operators. m must not have external data
 // that is not loaded. Inputs that signature does not list take their defaults.
 func newProgram(m *onnx.Model, signature engine.Signature) (*program, error) {
+	if err := checkOpsets(m); err != nil {
+		return nil, err
+	}
 	rewritten, report, err := rewrite.Apply(m, rewrite.Options{Evaluate: evaluate, Fusions: rewrite.All, DropZipMap: true})
 	if err != nil {
 		return nil, err
@@ -56,7 +59,60 @@ func newProgram(m *onnx.Model, signature engine.Signature) (*program, error) {
 	if err := b.nodes(); err != nil {
 		return nil, err
 	}
-	return p, p.tryOut()
+	p.release()
+	if err := p.tryOut(); err != nil {
+		return nil, err
+	}
+	for i := range p.nodes {
+		if s, ok := p.nodes[i].operator.(op.Sealer); ok {
+			s.Seal()
+		}
+	}
+	return p, nil
+}
+
+// newest are the latest operator sets whose changes this package knows. Operators of
+// later ones may mean something else.
+var newest = map[string]int64{"": 28, "ai.onnx": 28, "ai.onnx.ml": 5}
+
+func checkOpsets(m *onnx.Model) error {
+	for _, o := range m.Opsets {
+		if known, listed := newest[o.Domain]; listed && o.Version > known {
+			return op.NotCovered("opset %d of domain %q, the latest known is %d", o.Version, o.Domain, known)
+		}
+	}
+	return nil
+}
+
+// release gives up the contents of constants that every reader has in a form of its
+// own, so that weights are not held twice.
+func (p *program) release() {
+	kept := make(map[int]bool)
+	for _, v := range slices.Concat(p.inputs, p.outputs) {
+		kept[v] = true
+	}
+	for i := range p.nodes {
+		var released []int
+		if r, ok := p.nodes[i].operator.(op.Releaser); ok {
+			released = r.Releases()
+		}
+		for at, v := range p.nodes[i].in {
+			if v != leftOut && !slices.Contains(released, at) {
+				kept[v] = true
+			}
+		}
+	}
+	for v, constant := range p.constants {
+		if constant != nil && !kept[v] {
+			p.constants[v] = &op.Value{Name: constant.Name, Type: constant.Type, Shape: constant.Shape, Const: true}
+		}
+	}
+	for i := range p.nodes {
+		n := &p.nodes[i]
+		n.Const = nil
+		// Attributes, such as those of trees, can be larger than all else.
+		n.Node.Node = &onnx.Node{Name: n.Name, OpType: n.OpType, Domain: n.Domain, Outputs: n.Outputs}
+	}
 }
 
 // builder makes a program of a graph.
@@ -65,6 +121,10 @@ type builder struct {
 	model   *onnx.Model
 	index   map[string]int
 	missing []string
+	// outer is that of the graph around one inside a node, and captured are the values
+	// that are from there.
+	outer    *builder
+	captured []int
 }
 
 // value is the index of a name.
@@ -72,11 +132,16 @@ func (b *builder) value(name string) int {
 	if i, ok := b.index[name]; ok {
 		return i
 	}
-	i := len(b.program.names)
+	i := b.add(name)
 	b.index[name] = i
+	return i
+}
+
+// add is the index of a new value.
+func (b *builder) add(name string) int {
 	b.program.names = append(b.program.names, name)
 	b.program.constants = append(b.program.constants, nil)
-	return i
+	return len(b.program.names) - 1
 }
 
 func (b *builder) constants() error {
@@ -132,19 +197,28 @@ func (b *builder) node(source *onnx.Node) error {
 	definition := definition(n.Node)
 	if definition == nil {
 		b.missing = append(b.missing, operatorName(n.Node))
+		b.values(source.Outputs) // for those that read them
 		return nil
 	}
-	n.in, n.out = b.values(source.Inputs), b.values(source.Outputs)
+	var err error
+	if n.in, err = b.inputs(source.Inputs); err != nil {
+		return fmt.Errorf("%s: %w", n.Title(), err)
+	}
+	n.out = b.values(source.Outputs)
+	n.Build = func(g *onnx.Graph) (op.Body, error) { return b.body(g, &n) }
+	if len(n.out) > 0 && n.out[0] == leftOut { // operators count on a first output
+		n.out[0] = b.add("")
+	}
 	n.Const = make([]*op.Value, len(n.in))
 	for i, v := range n.in {
-		if v != leftOut && !slices.Contains(b.program.inputs, v) {
-			n.Const[i] = b.program.constants[v]
+		if v != leftOut {
+			n.Const[i] = b.constant(v)
 		}
 	}
-	var err error
 	if n.operator, err = definition.Build(n.Node); err == nil {
 		err = n.Err()
 	}
+	n.Build = nil // which holds the model
 	switch {
 	case errors.Is(err, op.ErrNotCovered):
 		b.missing = append(b.missing, fmt.Sprintf("%s with %s", operatorName(n.Node), strings.TrimPrefix(err.Error(), op.ErrNotCovered.Error()+": ")))
@@ -156,6 +230,22 @@ func (b *builder) node(source *onnx.Node) error {
 	return nil
 }
 
+// inputs are the indices of values that are read.
+func (b *builder) inputs(names []string) ([]int, error) {
+	list := make([]int, len(names))
+	for i, name := range names {
+		list[i] = leftOut
+		if name != "" {
+			var err error
+			if list[i], err = b.read(name); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return list, nil
+}
+
+// values are the indices of values that are made.
 func (b *builder) values(names []string) []int {
 	list := make([]int, len(names))
 	for i, name := range names {
@@ -195,7 +285,7 @@ func evaluate(source *onnx.Node, opset func(domain string) int64, inputs []onnx.
 	}
 	out := make([]*op.Value, len(source.Outputs))
 	for i, name := range source.Outputs {
-		if name != "" {
+		if name != "" || i == 0 {
 			out[i] = &op.Value{Name: name}
 		}
 	}
@@ -204,7 +294,7 @@ func evaluate(source *onnx.Node, opset func(domain string) int64, inputs []onnx.
 	}
 	tensors := make([]onnx.Tensor, len(out))
 	for i, v := range out {
-		if v != nil {
+		if v != nil && v.Name != "" {
 			tensors[i] = v.Tensor(v.Name)
 		}
 	}
@@ -218,7 +308,7 @@ func compute(operator op.Operator, in, out []*op.Value, s *op.Scratch) error {
 	}
 	for _, v := range out {
 		if v != nil {
-			if int64(v.Len())*int64(max(1, v.Type.Size())) > constBytesMax {
+			if v.Len()*elementBytes(v) > constBytesMax {
 				return op.NotCovered("a constant of shape %v", v.Shape)
 			}
 			v.Allocate()
@@ -236,7 +326,7 @@ func compute(operator op.Operator, in, out []*op.Value, s *op.Scratch) error {
 	return run()
 }
 
-// constBytesMax bounds what is computed before a run.
+// constBytesMax bounds each value that is computed before a run.
 const constBytesMax = 1 << 28
 
 func isView(operator op.Operator) bool {

@@ -3,6 +3,7 @@
 package native
 
 import (
+	"bytes"
 	"slices"
 	"sync"
 
@@ -11,8 +12,8 @@ import (
 )
 
 // A run is split over cores when each part has at least this much to do. Waking
-// another core costs 5 to 50 microseconds, on a busy machine more.
-const partNanosMin = 100_000
+// another core costs 5 to 50 microseconds, on a busy machine more. Tests change it.
+var partNanosMin = 100_000.0
 
 // rowsOfPart is what the rows of a part are a multiple of, so that kernels which take
 // rows by the block have full ones.
@@ -55,7 +56,7 @@ func elementBytes(v *op.Value) int {
 	if size := v.Type.Size(); size > 0 {
 		return size
 	}
-	return 16
+	return 24
 }
 
 // partRows divides rows among at most threads parts, nil when that does not pay.
@@ -141,8 +142,22 @@ func (b *bound) ownOutputs(carries map[*op.Value]bool) bool {
 	return true
 }
 
-// part infers a bound for a range of the rows of b, whose ends lie in b's memory.
-func (b *bound) part(first, rows int, scratch *op.Scratch) (*bound, error) {
+// planParts lays out a bound for each range of rows, nil where the model does not treat
+// the rows of a part as it treats those of the whole.
+func (b *bound) planParts(rows []int, scratches []*op.Scratch) []*bound {
+	var parts []*bound
+	for i, n := range rows {
+		part, err := b.part(n, scratches[i])
+		if err != nil || !part.rowwise(n) || !b.alike(part) {
+			return nil
+		}
+		parts = append(parts, part)
+	}
+	return parts
+}
+
+// part lays out a bound for some rows of b. Its inputs and outputs have no memory yet.
+func (b *bound) part(rows int, scratch *op.Scratch) (*bound, error) {
 	shapes := make([]tensor.Shape, len(b.shapes))
 	for i, shape := range b.shapes {
 		shapes[i] = slices.Clone(shape)
@@ -154,11 +169,57 @@ func (b *bound) part(first, rows int, scratch *op.Scratch) (*bound, error) {
 	}
 	given := make(map[int][]byte)
 	for _, v := range slices.Concat(b.program.inputs, b.program.outputs) {
-		whole := b.values[v]
-		stride := len(whole.Data) / int(whole.Shape[0])
-		given[v] = whole.Data[first*stride : (first+rows)*stride : (first+rows)*stride]
+		given[v] = []byte{}
 	}
 	return part, part.plan(given)
+}
+
+// share lets the inputs and outputs of a part be rows of the whole's.
+func (b *bound) share(whole *bound, first int) {
+	for _, v := range slices.Concat(b.program.inputs, b.program.outputs) {
+		all := whole.values[v]
+		stride := len(all.Data) / int(all.Shape[0])
+		from, to := first*stride, first*stride+b.values[v].Len()*all.Type.Size()
+		b.layout.storages[b.layout.of[v]].given = all.Data[from:to:to]
+	}
+}
+
+// alike reports whether a part has the steps of the whole, with rows of the same form.
+// What is computed from the number of rows and then computed with is not alike: the
+// shape of a view is, since it moves no element from row to row.
+func (b *bound) alike(part *bound) bool {
+	if len(b.steps) != len(part.steps) {
+		return false
+	}
+	for i := range b.steps {
+		s, p := &b.steps[i], &part.steps[i]
+		if s.node != p.node {
+			return false
+		}
+		for j, v := range s.in {
+			if v != nil && !s.isShape(j) && !sameConstant(v, p.in[j]) {
+				return false
+			}
+		}
+		for j, v := range s.out {
+			if v != nil && len(v.Shape) > 0 && !slices.Equal(v.Shape[1:], p.out[j].Shape[1:]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// isShape reports whether an input only says what shape the output has.
+func (s *step) isShape(input int) bool {
+	return input > 0 && (isView(s.node.operator) || s.node.OpType == "Expand")
+}
+
+func sameConstant(a, b *op.Value) bool {
+	if a == b || (!a.Const && !b.Const) {
+		return true
+	}
+	return a.Const == b.Const && a.Type != tensor.Bytes && slices.Equal(a.Shape, b.Shape) && bytes.Equal(a.Data, b.Data)
 }
 
 // crew is the goroutines that run the parts of an instance's runs besides the caller's.

@@ -23,7 +23,7 @@ func (p *program) tryOut() error {
 		if err == nil {
 			err = b.plan(nil)
 		}
-		if err == nil && b.layout.bytes <= constBytesMax {
+		if err == nil && b.layout.bytes+b.textBytes() <= constBytesMax {
 			err = b.attach(op.AlignedBytes(b.layout.bytes), &op.Scratch{})
 		}
 		if err == nil {

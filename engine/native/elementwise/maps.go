@@ -234,7 +234,8 @@ func clamp(x, lo, hi float64) float64 {
 	return x
 }
 
-// clip limits its input to bounds, which are inputs since opset 11.
+// clip limits its input to bounds, which are inputs since opset 11, and attributes of
+// floats before.
 type clip struct{ lo, hi float32 }
 
 func buildClip(n *op.Node) (op.Operator, error) {
@@ -274,7 +275,7 @@ func (o *clip) Bind(in, out []*op.Value, _ *op.Scratch) (op.Run, error) {
 			return nil
 		}, nil
 	case tensor.FP64:
-		return clipLoop(out[0], in[0], lo, hi, math.Inf(-1), math.Inf(1)), nil
+		return clipLoop(out[0], in[0], lo, hi, float64(o.lo), float64(o.hi)), nil
 	case tensor.Int64:
 		return clipLoop[int64](out[0], in[0], lo, hi, math.MinInt64, math.MaxInt64), nil
 	case tensor.Int32:

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
+	"unsafe"
 
 	"github.com/millrace-ml/millrace/engine/native/op"
 	"github.com/millrace-ml/millrace/engine/onnx"
@@ -114,8 +114,18 @@ func castFast(dst, src *op.Value) op.Run {
 		convert = func() { vec.Int64ToF32(op.Floats(dst), op.As[int64](src)) }
 	case pair{tensor.FP32, tensor.Int32}:
 		convert = func() { vec.Int32ToF32(op.Floats(dst), op.As[int32](src)) }
-	case pair{tensor.FP32, tensor.Uint8}, pair{tensor.FP32, tensor.Bool}:
+	case pair{tensor.FP32, tensor.Uint8}:
 		convert = func() { vec.Uint8ToF32(op.Floats(dst), op.As[uint8](src)) }
+	case pair{tensor.FP32, tensor.Int8}:
+		convert = func() { vec.Int8ToF32(op.Floats(dst), op.As[int8](src)) }
+	case pair{tensor.FP32, tensor.Bool}:
+		convert = func() { vec.BoolToF32(op.Floats(dst), op.As[uint8](src)) }
+	case pair{tensor.Bool, tensor.FP32}:
+		convert = func() { vec.F32ToBool(op.As[uint8](dst), op.Floats(src)) }
+	case pair{tensor.Int32, tensor.Int64}:
+		convert = func() { vec.Int64ToInt32(op.As[int32](dst), op.As[int64](src)) }
+	case pair{tensor.Int64, tensor.Int32}:
+		convert = func() { vec.Int32ToInt64(op.As[int64](dst), op.As[int32](src)) }
 	case pair{tensor.FP32, tensor.FP64}:
 		convert = func() { vec.F64ToF32(op.Floats(dst), op.As[float64](src)) }
 	case pair{tensor.FP64, tensor.FP32}:
@@ -220,13 +230,14 @@ func castFromText(dst, src *op.Value) (op.Run, error) {
 
 func parseTexts(wide, src *op.Value, exact bool) error {
 	for i, text := range src.Strings {
+		plain := unsafe.String(unsafe.SliceData(text), len(text)) // no copy: nobody keeps it
 		if exact {
-			if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+			if n, err := strconv.ParseInt(plain, 10, 64); err == nil {
 				op.As[int64](wide)[i] = n
 				continue
 			}
 		}
-		x, err := strconv.ParseFloat(strings.ToLower(string(text)), 64)
+		x, err := strconv.ParseFloat(plain, 64)
 		if err != nil && !math.IsInf(x, 0) {
 			return fmt.Errorf("element %d is %.40q, not a number", i, text)
 		}

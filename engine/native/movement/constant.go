@@ -192,7 +192,11 @@ type eyeLike struct {
 }
 
 func buildEyeLike(n *op.Node) (op.Operator, error) {
-	return &eyeLike{onnx.ElemType(n.Int("dtype", 0)).Datatype(), n.Int("k", 0)}, n.Arity(1, 1, 1, 1)
+	dtype := onnx.ElemType(n.Int("dtype", 0))
+	if dtype != 0 && dtype.Datatype() == tensor.Invalid {
+		return nil, op.NotCovered("type %s", dtype)
+	}
+	return &eyeLike{dtype.Datatype(), n.Int("k", 0)}, n.Arity(1, 1, 1, 1)
 }
 
 func (*eyeLike) ShapeOnly() {}
@@ -204,6 +208,9 @@ func (o *eyeLike) Infer(in, out []*op.Value) error {
 	datatype := o.datatype
 	if datatype == tensor.Invalid {
 		datatype = in[0].Type
+	}
+	if datatype == tensor.Bytes {
+		return op.NotCovered("type %s", datatype)
 	}
 	return out[0].Set(datatype, in[0].Shape...)
 }
@@ -239,13 +246,27 @@ func buildNonZero(n *op.Node) (op.Operator, error) { return nonZero{}, n.Arity(1
 
 func (nonZero) places(v *op.Value) []int {
 	var list []int
-	var zero [8]byte
 	for i := range v.Len() {
-		if !equalElement(v, i, zero[:]) {
+		if !isZero(v, i) {
 			list = append(list, i)
 		}
 	}
 	return list
+}
+
+// isZero reports whether element i is 0, of floats also -0.
+func isZero(v *op.Value, i int) bool {
+	size := v.Type.Size()
+	element := v.Data[i*size : (i+1)*size]
+	last := element[size-1]
+	switch v.Type {
+	case tensor.FP64, tensor.FP32, tensor.FP16, tensor.BF16:
+		last &= 0x7f // without the sign
+	}
+	for _, b := range element[:size-1] {
+		last |= b
+	}
+	return last == 0
 }
 
 func (o nonZero) Infer(in, out []*op.Value) error {
@@ -277,8 +298,8 @@ func (o *trilu) Infer(in, out []*op.Value) error {
 	if in[0].Rank() < 2 || in[0].Type == tensor.Bytes {
 		return op.Invalid("type %s, shape %v, want matrices", in[0].Type, in[0].Shape)
 	}
-	if len(in) > 1 && in[1] != nil && (!in[1].Const || in[1].Type != tensor.Int64) {
-		return op.NotCovered("a diagonal that is not known before the run")
+	if len(in) > 1 && in[1] != nil && (!in[1].Const || in[1].Type != tensor.Int64 || in[1].Len() != 1) {
+		return op.NotCovered("a diagonal that is not one number known before the run")
 	}
 	return out[0].Set(in[0].Type, in[0].Shape...)
 }

@@ -157,7 +157,7 @@ func (o *arrayFeatureExtractor) Infer(in, out []*op.Value) error {
 	return out[0].Set(in[0].Type, shape...)
 }
 
-// elementwise is a lookup with one index for each element of the output, along an axis.
+// gatherElements is a lookup with one index for each element of the output, along an axis.
 type gatherElements struct{ axis int64 }
 
 func buildGatherElements(n *op.Node) (op.Operator, error) {

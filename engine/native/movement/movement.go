@@ -57,6 +57,7 @@ func lookupOperators() []op.Definition {
 		{Name: "ScatterElements", Since: 11, Build: buildScatterElements},
 		{Name: "Scatter", Since: 9, Until: 10, Build: buildScatterElements},
 		{Name: "ScatterND", Since: 11, Build: buildScatterND},
+		{Name: "Compress", Since: 9, Build: buildCompress},
 		{Name: "OneHot", Since: 9, Build: buildOneHot},
 		{Name: "Trilu", Since: 14, Build: buildTrilu},
 		{Domain: "ai.onnx.ml", Name: "ArrayFeatureExtractor", Since: 1, Build: buildArrayFeatureExtractor},

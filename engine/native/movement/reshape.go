@@ -48,7 +48,7 @@ func buildDropout(n *op.Node) (op.Operator, error) {
 	if len(n.Outputs) > 1 && n.Outputs[1] != "" {
 		return nil, op.NotCovered("the mask as an output")
 	}
-	if training := n.In(2); n.Has(2) && (training == nil || op.As[bool](training)[0]) {
+	if training := n.In(2); n.Has(2) && (training == nil || training.Type != tensor.Bool || training.Len() != 1 || op.As[bool](training)[0]) {
 		return nil, op.NotCovered("training mode")
 	}
 	return &view{shape: sameShape}, n.Arity(1, 3, 1, 2)

@@ -3,8 +3,6 @@
 package movement
 
 import (
-	"bytes"
-
 	"github.com/millrace-ml/millrace/engine/native/op"
 	"github.com/millrace-ml/millrace/engine/tensor"
 )
@@ -285,11 +283,4 @@ func asInt64(v *op.Value) (int64, bool) {
 		return int64(op.As[float64](v)[0]), true
 	}
 	return 0, false
-}
-
-// equalElement reports whether the elements i of two values of one type are the same
-// bytes.
-func equalElement(v *op.Value, i int, zero []byte) bool {
-	size := v.Type.Size()
-	return bytes.Equal(v.Data[i*size:(i+1)*size], zero[:size])
 }

@@ -156,8 +156,6 @@ func (tile) Rowwise(in []*op.Value, carries []bool) bool {
 	return err == nil && carries[0] && len(repeats) > 0 && repeats[0] == 1
 }
 
-// blocks is DepthToSpace, and SpaceToDepth the other way round: a transposition of a
-// shape with the blocks as dimensions of their own.
 func buildDepthToSpace(n *op.Node) (op.Operator, error) {
 	size := n.Int("blocksize", 0)
 	mode := n.Text("mode", "DCR")
@@ -190,8 +188,9 @@ func buildDepthToSpace(n *op.Node) (op.Operator, error) {
 
 func buildSpaceToDepth(n *op.Node) (op.Operator, error) {
 	size := n.Int("blocksize", 0)
-	if size < 1 || size > math.MaxInt16 {
-		return nil, op.Invalid("blocksize %d", size)
+	mode := n.Text("mode", "DCR") // since version 27
+	if size < 1 || size > math.MaxInt16 || (mode != "DCR" && mode != "CRD") {
+		return nil, op.Invalid("blocksize %d, mode %q", size, mode)
 	}
 	plan := func(in []*op.Value) (tensor.Shape, []int, int, error) {
 		s := in[0].Shape
@@ -204,14 +203,20 @@ func buildSpaceToDepth(n *op.Node) (op.Operator, error) {
 		s, src := in.Shape, strides(in.Shape)
 		dst := strides(out.Shape)
 		b, c := int(size), int(s[1])
+		row, col, channel := dst[1]*b*c, dst[1]*c, dst[1]
+		if mode == "CRD" {
+			row, col, channel = dst[1]*b, dst[1], dst[1]*b*b
+		}
 		return []dim{
-			{int(s[0]), dst[0], src[0]}, {b, dst[1] * b * c, src[2]}, {b, dst[1] * c, 1}, {c, dst[1], src[1]},
+			{int(s[0]), dst[0], src[0]}, {b, row, src[2]}, {b, col, 1}, {c, channel, src[1]},
 			{int(out.Shape[2]), dst[2], src[2] * b}, {int(out.Shape[3]), 1, b},
 		}
 	}
 	return &blocks{plan, dims}, n.Arity(1, 1, 1, 1)
 }
 
+// blocks is DepthToSpace, and SpaceToDepth the other way round: a transposition of a
+// shape with the blocks as dimensions of their own.
 type blocks struct {
 	plan func(in []*op.Value) (tensor.Shape, []int, int, error)
 	dims func(in, out *op.Value) []dim

@@ -15,6 +15,9 @@ type Node struct {
 	Version int64
 	// Const are the inputs that are constant; nil for the others and those left out.
 	Const []*Value
+	// Build makes a body of a graph that the node holds; nil where there is no model
+	// around the node.
+	Build func(g *onnx.Graph) (Body, error)
 	// problem is the first attribute that was not what the operator takes.
 	problem error
 }

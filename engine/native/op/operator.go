@@ -60,6 +60,15 @@ type Describer interface {
 	Describe(in, out []*Value) string
 }
 
+// Releaser is an operator that keeps what it needs of some constant inputs, by index, in
+// a form of its own. Their contents are given up when nobody else reads them; Infer and
+// Bind then see type and shape only.
+type Releaser interface{ Releases() []int }
+
+// Sealer is an operator that can give up what it needs only to be bound for the first
+// time. Seal is called once, when the model has been bound and all types are known.
+type Sealer interface{ Seal() }
+
 // ShapeOnly is an operator whose outputs depend on the shapes of its inputs alone, so
 // that they are known before the run.
 type ShapeOnly interface{ ShapeOnly() }
@@ -106,8 +115,7 @@ func (v *Value) Set(datatype tensor.Datatype, shape ...int64) error {
 			return fmt.Errorf("%w: output of shape %v: extent %d at axis %d", ErrInvalid, tensor.Shape(shape), extent, axis)
 		}
 	}
-	elements, err := tensor.Shape(shape).Elements()
-	if err != nil || elements > elementsMax {
+	if !bounded(shape) {
 		return fmt.Errorf("%w: output of shape %v is too large", ErrInvalid, tensor.Shape(shape))
 	}
 	v.Type = datatype
@@ -117,6 +125,19 @@ func (v *Value) Set(datatype tensor.Datatype, shape ...int64) error {
 
 // elementsMax bounds one value, so that offsets stay far from overflow.
 const elementsMax = 1 << 34
+
+// bounded reports whether a value may have a shape. Dimensions of 0 count as 1, since
+// operators count along the others.
+func bounded(shape []int64) bool {
+	n := int64(1)
+	for _, d := range shape {
+		if d > elementsMax/n {
+			return false
+		}
+		n *= max(d, 1)
+	}
+	return true
+}
 
 // NotCovered is an error that wraps ErrNotCovered.
 func NotCovered(format string, args ...any) error {

@@ -26,6 +26,10 @@ type Value struct {
 	Strings [][]byte
 	// Const says that the contents are known before the run.
 	Const bool
+	// Sequence says that this is no tensor but the list in Elements, which only an
+	// Expander takes.
+	Sequence bool
+	Elements []*Value
 }
 
 // Len is the number of elements. Shapes in a plan are checked when they are inferred,
@@ -97,6 +101,9 @@ func Constant(t *onnx.Tensor) (*Value, error) {
 	x, err := t.Value()
 	if err != nil {
 		return nil, err
+	}
+	if !bounded(x.Shape) {
+		return nil, Invalid("tensor %q of shape %v is too large", t.Name, x.Shape)
 	}
 	v := &Value{Name: t.Name, Type: x.Datatype, Shape: x.Shape, Const: true}
 	if x.Datatype == tensor.Bytes {

@@ -3,6 +3,7 @@
 package product
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -75,12 +76,23 @@ func (o *embeddingBag) Bind(in, out []*op.Value, _ *op.Scratch) (op.Run, error) 
 	if len(in) > 2 && in[2] != nil {
 		factors = op.Floats(in[2])
 	}
+	bags := func(indices []int64) error {
+		return vec.EmbeddingBags(y, o.table, o.dim, indices, bagLen, factors, o.mode)
+	}
+	// Indices are passed on as they are until some count from the end.
+	direct := in[1].Type == tensor.Int64 && o.dim > 0
 	indices := make([]int64, in[1].Len())
 	return func() error {
+		if direct {
+			if err := bags(op.As[int64](in[1])); !errors.Is(err, vec.ErrIndex) {
+				return err
+			}
+		}
 		if err := o.read(indices, in[1]); err != nil {
 			return err
 		}
-		return vec.EmbeddingBags(y, o.table, o.dim, indices, bagLen, factors, o.mode)
+		direct = false
+		return bags(indices)
 	}, nil
 }
 

@@ -85,6 +85,9 @@ func (o *linear) Rowwise(in []*op.Value, carries []bool) bool {
 	return carries[0] && in[0].Rank() > 1 && (r == nil || carries[3])
 }
 
+// Releases implements op.Releaser: the weights are packed.
+func (*linear) Releases() []int { return []int{1} }
+
 // Cost implements op.Coster.
 func (o *linear) Cost(in, _ []*op.Value) float64 { return o.weights.cost(lead(in[0].Shape)) }
 
@@ -273,7 +276,7 @@ func bindGemmLoop(o *gemmNode, in []*op.Value, out, c *op.Value, m, k, n int) op
 	}
 	var term []float64
 	down, across := 0, 0
-	if c != nil {
+	if c != nil && o.beta != 0 {
 		term = op.As[float64](c)
 		down, across = broadcastSteps(c.Shape)
 	}
@@ -301,6 +304,14 @@ func (o *gemmNode) Rowwise(in []*op.Value, carries []bool) bool {
 	}
 	c := len(in) > 2 && in[2] != nil
 	return !c || (carries[2] && in[2].Rank() == 2) || (!carries[2] && (in[2].Rank() < 2 || in[2].Shape[0] == 1))
+}
+
+// Releases implements op.Releaser.
+func (o *gemmNode) Releases() []int {
+	if o.weights != nil {
+		return []int{1}
+	}
+	return nil
 }
 
 // Cost implements op.Coster.

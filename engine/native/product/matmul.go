@@ -28,11 +28,13 @@ func buildMatMul(n *op.Node) (op.Operator, error) {
 	return o, nil
 }
 
+// batchesMax bounds the matrices of one product, whose places are listed.
+const batchesMax = 1 << 22
+
 // multiplication is what a product comes to: batches of m x k times k x n.
 type multiplication struct {
 	m, k, n int
-	// batch is the broadcast shape of the dimensions before; a and b are the places of
-	// each batch's matrices.
+	// a and b are the places of each batch's matrices.
 	a, b  []int
 	shape tensor.Shape
 }
@@ -56,6 +58,9 @@ func multiplicationOf(a, b tensor.Shape) (*multiplication, error) {
 	batch, err := op.Broadcast(left, right)
 	if err != nil {
 		return nil, err
+	}
+	if n, err := batch.Elements(); err != nil || n > batchesMax {
+		return nil, op.NotCovered("products of shapes %v and %v, more than %d", a, b, batchesMax)
 	}
 	x.a, x.b = places(left, batch, x.m*x.k), places(right, batch, x.k*x.n)
 	x.shape = slices.Clone(batch)
@@ -118,7 +123,7 @@ func (o *matMul) Bind(in, out []*op.Value, s *op.Scratch) (op.Run, error) {
 	}
 	a, b, y := op.Floats(in[0]), op.Floats(in[1]), op.Floats(out[0])
 	if o.weights != nil {
-		multiply := o.weights.bind(in[0].Len()/max(1, x.k), a, y, nil, s)
+		multiply := o.weights.bind(lead(in[0].Shape), a, y, nil, s)
 		return func() error {
 			multiply()
 			return nil
@@ -162,6 +167,14 @@ func (o *matMul) Rowwise(in []*op.Value, carries []bool) bool {
 		return a > 1 && (b < a || (b == a && b > 2 && in[1].Shape[0] == 1) || b == 2)
 	}
 	return b > 2 && a < b
+}
+
+// Releases implements op.Releaser.
+func (o *matMul) Releases() []int {
+	if o.weights != nil {
+		return []int{1}
+	}
+	return nil
 }
 
 // Cost implements op.Coster.

@@ -85,7 +85,7 @@ func (w *weights) bind(m int, x, y []float32, e *gemm.Epilogue, s *op.Scratch) f
 		return func() { gemm.GemmBF16(m, x, w.k, w.bf16, y, w.n, e, &s.Gemm) }
 	}
 	s.Gemm.Reserve(m, w.f32)
-	return func() { gemm.Gemm(m, x, w.k, w.f32, y, w.n, e, &s.Gemm) }
+	return gemm.Prepare(m, x, w.k, w.f32, y, w.n, e, &s.Gemm).Run
 }
 
 // cost estimates a product of m rows.

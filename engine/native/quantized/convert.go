@@ -118,6 +118,10 @@ func (o *dequantize) Bind(in, out []*op.Value, _ *op.Scratch) (op.Run, error) {
 		line = func(from, to, c int) { quant.DequantizeS8(y[from:to], x[from:to], scale[c], zeros[c]) }
 	default:
 		x, zeros := op.As[int32](in[0]), zerosOf[int32](zero, len(scale))
+		if zero == nil {
+			line = func(from, to, c int) { quant.Dequantize32(y[from:to], x[from:to], scale[c:c+1]) }
+			break
+		}
 		line = func(from, to, c int) {
 			for i := from; i < to; i++ {
 				y[i] = float32(x[i]-zeros[c]) * scale[c]

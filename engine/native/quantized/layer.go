@@ -21,12 +21,12 @@ type layer struct {
 // setEpilogue reads the scale of the weights, the bias and the activation.
 func (o *layer) setEpilogue(n *op.Node, scale, bias *op.Value, hasBias bool) error {
 	if scale == nil || scale.Type != tensor.FP32 || (scale.Len() != 1 && scale.Len() != o.N()) {
-		return op.Invalid("the scale of the weights is not constant, or not one or %d FP32", o.N())
+		return op.NotCovered("the scale of the weights is not constant, or not one or %d FP32", o.N())
 	}
 	o.epilogue.WScale = op.Floats(scale)
 	if hasBias {
 		if bias == nil || bias.Type != tensor.FP32 || bias.Len() != o.N() {
-			return op.Invalid("bias is not a constant of %d FP32", o.N())
+			return op.NotCovered("bias is not a constant of %d FP32", o.N())
 		}
 		o.epilogue.Bias = op.Floats(bias)
 	}
@@ -106,6 +106,9 @@ func buildLinearDynamicInt8(n *op.Node) (op.Operator, error) {
 	return o, o.setEpilogue(n, n.In(2), n.In(4), n.Has(4))
 }
 
+// Releases implements op.Releaser: the weights are packed.
+func (*linearDynamicInt8) Releases() []int { return []int{1} }
+
 func (o *linearDynamicInt8) Infer(in, out []*op.Value) error {
 	if err := op.Want(in[0], "input", tensor.FP32); err != nil {
 		return err
@@ -174,6 +177,9 @@ func newLinearInt8(n *op.Node, in linearInputs, transposed bool) (op.Operator, e
 	if o.weights, err = pack(in.weights, in.weightZero, transposed); err != nil {
 		return nil, err
 	}
+	if n.Has(5) && in.weightZero == nil {
+		return nil, op.NotCovered("a zero point of the weights that is not constant")
+	}
 	if o.inScale, err = scalar(in.scale, "the scale of the input"); err != nil {
 		return nil, err
 	}
@@ -201,6 +207,9 @@ func scalar(v *op.Value, what string) (float32, error) {
 	}
 	return op.Floats(v)[0], nil
 }
+
+// Releases implements op.Releaser: the weights are packed.
+func (*linearInt8) Releases() []int { return []int{3} }
 
 func (o *linearInt8) Infer(in, out []*op.Value) error {
 	if in[0].Type != tensor.FP32 && in[0].Type != o.inZero.Type {

@@ -20,6 +20,9 @@ func pack(w, zero *op.Value, transposed bool) (weights, error) {
 	if w == nil || w.Rank() != 2 || !isByte(w.Type) {
 		return weights{}, op.NotCovered("weights that are not a constant matrix of 8 bits")
 	}
+	if w.Len() == 0 { // whose other extent may be anything
+		return weights{}, op.NotCovered("weights of shape %v", w.Shape)
+	}
 	k, n := int(w.Shape[0]), int(w.Shape[1])
 	if transposed {
 		k, n = n, k
@@ -125,6 +128,9 @@ func (o *matMulInteger) Bind(in, out []*op.Value, s *op.Scratch) (op.Run, error)
 func (o *matMulInteger) Rowwise(in []*op.Value, carries []bool) bool {
 	return carries[0] && in[0].Rank() > 1 && (len(in) < 3 || !carries[2])
 }
+
+// Releases implements op.Releaser: the weights are packed.
+func (*matMulInteger) Releases() []int { return []int{1} }
 
 // Cost implements op.Coster.
 func (o *matMulInteger) Cost(in, _ []*op.Value) float64 { return o.cost(in[0]) }

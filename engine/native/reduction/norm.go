@@ -4,6 +4,7 @@ package reduction
 
 import (
 	"math"
+	"slices"
 
 	"github.com/millrace-ml/millrace/engine/native/op"
 	"github.com/millrace-ml/millrace/engine/onnx/rewrite"
@@ -56,10 +57,11 @@ func (o *layerNorm) rows(in []*op.Value) (rows, cols int, err error) {
 }
 
 func (o *layerNorm) Infer(in, out []*op.Value) error {
-	_, cols, err := o.rows(in)
+	axis, err := op.Axis(o.axis, in[0].Rank())
 	if err != nil {
 		return err
 	}
+	row := in[0].Shape[axis:]
 	for i, v := range in {
 		if v == nil {
 			continue
@@ -67,11 +69,19 @@ func (o *layerNorm) Infer(in, out []*op.Value) error {
 		if err := op.Want(v, "input", tensor.FP32); err != nil {
 			return err
 		}
-		if i > 0 && v.Len() != cols {
-			return op.NotCovered("scale or bias of shape %v for rows of %d", v.Shape, cols)
+		if i > 0 && !slices.Equal(significant(v.Shape), significant(row)) {
+			return op.NotCovered("scale or bias of shape %v for rows of shape %v", v.Shape, row)
 		}
 	}
 	return out[0].Set(tensor.FP32, in[0].Shape...)
+}
+
+// significant is a shape from its first dimension other than 1 on.
+func significant(shape tensor.Shape) tensor.Shape {
+	for len(shape) > 0 && shape[0] == 1 {
+		shape = shape[1:]
+	}
+	return shape
 }
 
 func (o *layerNorm) Bind(in, out []*op.Value, _ *op.Scratch) (op.Run, error) {
@@ -98,7 +108,7 @@ func (o *layerNorm) Bind(in, out []*op.Value, _ *op.Scratch) (op.Run, error) {
 
 func (o *layerNorm) Rowwise(in []*op.Value, carries []bool) bool {
 	axis, err := op.Axis(o.axis, in[0].Rank())
-	return err == nil && axis > 0 && carries[0]
+	return err == nil && axis > 0 && firstCarries(carries)
 }
 
 func (*layerNorm) InPlace() []int { return []int{0} }
@@ -168,7 +178,9 @@ func (o *batchNorm) Bind(in, out []*op.Value, _ *op.Scratch) (op.Run, error) {
 	}, nil
 }
 
-func (*batchNorm) Rowwise(in []*op.Value, carries []bool) bool { return carries[0] && in[0].Rank() > 1 }
+func (*batchNorm) Rowwise(in []*op.Value, carries []bool) bool {
+	return firstCarries(carries) && in[0].Rank() > 1
+}
 
 func (*batchNorm) InPlace() []int { return []int{0} }
 
@@ -209,7 +221,7 @@ func (o *instanceNorm) Bind(in, out []*op.Value, _ *op.Scratch) (op.Run, error) 
 	}, nil
 }
 
-func (*instanceNorm) Rowwise(_ []*op.Value, carries []bool) bool { return carries[0] }
+func (*instanceNorm) Rowwise(_ []*op.Value, carries []bool) bool { return firstCarries(carries) }
 
 // lpNorm divides lines by their length.
 type lpNorm struct {

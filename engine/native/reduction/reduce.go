@@ -5,9 +5,11 @@ package reduction
 import (
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/millrace-ml/millrace/engine/native/op"
 	"github.com/millrace-ml/millrace/engine/tensor"
+	"github.com/millrace-ml/millrace/kernels/act"
 	"github.com/millrace-ml/millrace/kernels/vec"
 )
 
@@ -18,7 +20,8 @@ type reduction struct {
 	// axesInput is the version from which the axes are an input.
 	axesInput int64
 	kernel    vec.Reduction
-	has       bool // the kernel does it all for FP32
+	has       bool // the kernel does it for FP32, but for last
+	last      func(dst, src []float32)
 	start     float64
 	step      func(sum, x float64) float64
 	finish    func(sum float64, n int) float64
@@ -41,8 +44,10 @@ func reduceOperators() []op.Definition {
 		{name: "ReduceSumSquare", axesInput: 18, kernel: vec.ReduceSumSquares, has: true, step: square, ints: true},
 		{name: "ReduceL1", axesInput: 18, kernel: vec.ReduceSumAbs, has: true,
 			step: func(sum, x float64) float64 { return sum + math.Abs(x) }, ints: true},
-		{name: "ReduceL2", axesInput: 18, step: square, finish: func(sum float64, _ int) float64 { return math.Sqrt(sum) }},
-		{name: "ReduceLogSum", axesInput: 18, step: add, finish: func(sum float64, _ int) float64 { return math.Log(sum) }},
+		{name: "ReduceL2", axesInput: 18, kernel: vec.ReduceSumSquares, has: true, last: act.Sqrt, step: square,
+			finish: func(sum float64, _ int) float64 { return math.Sqrt(sum) }},
+		{name: "ReduceLogSum", axesInput: 18, kernel: vec.ReduceSum, has: true, last: act.Log, step: add,
+			finish: func(sum float64, _ int) float64 { return math.Log(sum) }},
 	}
 	list := []op.Definition{{Name: "ReduceLogSumExp", Since: 1, Build: buildLogSumExp}}
 	for _, r := range all {
@@ -168,14 +173,15 @@ func (o *reduce) bindKernel(in, out *op.Value, axes []int) op.Run {
 		}
 	}
 	x, y, kernel := op.Floats(in), op.Floats(out), o.kernel
-	if cols == 1 {
-		return func() error {
-			vec.ReduceRows(kernel, y, x, blocks, mid)
-			return nil
-		}
-	}
 	return func() error {
-		vec.ReduceCols(kernel, y, x, blocks, mid, cols)
+		if cols == 1 {
+			vec.ReduceRows(kernel, y, x, blocks, mid)
+		} else {
+			vec.ReduceCols(kernel, y, x, blocks, mid, cols)
+		}
+		if o.last != nil {
+			o.last(y, y)
+		}
 		return nil
 	}
 }
@@ -263,14 +269,9 @@ func bindIntReduce[T int32 | int64](o *reduce, in, out *op.Value, to []int32) op
 		if o.name == "ReduceProd" {
 			first = 1
 		}
-		if !started && len(x) > 0 {
-			first = x[0]
-			for _, v := range x {
-				if o.name == "ReduceMax" {
-					first = min(first, v)
-				} else {
-					first = max(first, v)
-				}
+		if !started {
+			if first = least[T](); o.name == "ReduceMin" {
+				first = ^first
 			}
 		}
 		for i := range y {
@@ -281,6 +282,12 @@ func bindIntReduce[T int32 | int64](o *reduce, in, out *op.Value, to []int32) op
 		}
 		return nil
 	}
+}
+
+// least is the smallest number of a type.
+func least[T int32 | int64]() T {
+	var zero T
+	return T(-1) << (8*unsafe.Sizeof(zero) - 1)
 }
 
 func intStep[T int32 | int64](name string, sum, x T) T {

@@ -43,6 +43,9 @@ func (l lines) each(visit func(first int)) {
 	}
 }
 
+// firstCarries reports whether the first input has the batch's rows and no other.
+func firstCarries(carries []bool) bool { return carries[0] && !slices.Contains(carries[1:], true) }
+
 // axesOf reads axes from an attribute, or from the second input from version input on.
 func axesOf(n *op.Node, input int64) func(in []*op.Value) ([]int64, error) {
 	if n.Version < input {

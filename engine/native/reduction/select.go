@@ -20,7 +20,15 @@ func selectOperators() []op.Definition {
 	}
 }
 
-// arg finds the place of the largest or smallest element along an axis.
+// compare orders numbers. As in the kernels, NaN counts as larger than all numbers.
+func compare[T cmp.Ordered](a, b T) int {
+	if nanA, nanB := a != a, b != b; nanA != nanB {
+		return -cmp.Compare(a, b) // which counts NaN as smaller
+	}
+	return cmp.Compare(a, b)
+}
+
+// arg finds the place of the largest or smallest element along an axis, or of NaN.
 type arg struct {
 	largest        bool
 	axis           int64
@@ -91,9 +99,9 @@ func bindArg[T int32 | int64 | float32 | float64](o *arg, l lines, in, out *op.V
 		l.each(func(first int) {
 			best := 0
 			for k := range l.extent {
-				order := cmp.Compare(x[first+k*l.inner], x[first+best*l.inner])
+				order := compare(x[first+k*l.inner], x[first+best*l.inner])
 				if !o.largest {
-					order = -order
+					order = cmp.Compare(x[first+best*l.inner], x[first+k*l.inner])
 				}
 				if order > 0 || (order == 0 && o.last) {
 					best = k
@@ -184,7 +192,7 @@ func bindTopK[T int32 | int64 | float32 | float64](o *topK, l lines, k int, in, 
 	x, y, order := op.As[T](in), op.As[T](out), make([]int, l.extent)
 	first := 0
 	better := func(a, b int) int {
-		c := cmp.Compare(x[first+b*l.inner], x[first+a*l.inner])
+		c := compare(x[first+b*l.inner], x[first+a*l.inner])
 		if !o.largest {
 			c = -c
 		}

@@ -115,17 +115,23 @@ func (l *list) len() int { return max(len(l.texts), len(l.numbers), len(l.floats
 // listOf reads keys_* or values_*, whichever type is set.
 func listOf(n *op.Node, name string) (*list, error) {
 	l := &list{texts: n.Texts(name + "_strings"), numbers: n.Ints(name + "_int64s"), floats: wide(n.Floats(name + "_floats"))}
-	switch {
-	case l.texts != nil:
-		l.datatype = tensor.Bytes
-	case l.numbers != nil:
-		l.datatype = tensor.Int64
-	case l.floats != nil:
-		l.datatype = tensor.FP32
-	default:
-		return listOfTensor(n.TensorValue(name+"_tensor"), name)
+	set := 0
+	if l.texts != nil {
+		l.datatype, set = tensor.Bytes, set+1
 	}
-	return l, nil
+	if l.numbers != nil {
+		l.datatype, set = tensor.Int64, set+1
+	}
+	if l.floats != nil {
+		l.datatype, set = tensor.FP32, set+1
+	}
+	switch set {
+	case 0:
+		return listOfTensor(n.TensorValue(name+"_tensor"), name)
+	case 1:
+		return l, nil
+	}
+	return nil, op.Invalid("%s of %d types", name, set)
 }
 
 func listOfTensor(v *op.Value, name string) (*list, error) {

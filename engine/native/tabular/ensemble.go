@@ -5,6 +5,7 @@ package tabular
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/millrace-ml/millrace/engine/native/op"
 	"github.com/millrace-ml/millrace/engine/tensor"
@@ -172,7 +173,30 @@ func (r *ensembleReader) connect() error {
 			return op.Invalid("tree %d has no root: its nodes form a circle", t.tree[i])
 		}
 	}
+	if err := r.reach(); err != nil {
+		return err
+	}
 	joinMembers(r.e.Nodes)
+	return nil
+}
+
+// reach reports nodes that no way leads to from the root of their tree: beside the tree
+// they form a circle.
+func (r *ensembleReader) reach() error {
+	reached := make([]bool, len(r.e.Nodes))
+	for todo := slices.Clone(r.e.Roots); len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if at >= 0 && !reached[at] {
+			reached[at] = true
+			todo = append(todo, r.e.Nodes[at].True, r.e.Nodes[at].False)
+		}
+	}
+	for i, as := range r.as {
+		if as >= 0 && !reached[as] {
+			return op.Invalid("%s is part of a circle", place{r.nodes.tree[i], r.nodes.id[i]})
+		}
+	}
 	return nil
 }
 

@@ -129,23 +129,12 @@ func (o *linearClassifier) Infer(in, out []*op.Value) error {
 	if err != nil {
 		return err
 	}
-	if err := out[0].Set(o.labels.datatype(), int64(rows)); err != nil {
-		return err
-	}
-	if len(out) > 1 {
-		return out[1].Set(tensor.FP32, int64(rows), int64(o.labels.len()))
-	}
-	return nil
+	return o.labels.setOutputs(out, rows, o.labels.len())
 }
 
 func (o *linearClassifier) Bind(in, out []*op.Value, s *op.Scratch) (op.Run, error) {
 	rows, classes := int(out[0].Shape[0]), o.labels.len()
-	var scores []float32
-	if len(out) > 1 && out[1] != nil {
-		scores = op.Floats(out[1])
-	} else {
-		scores = make([]float32, rows*classes)
-	}
+	scores := scoresOf(out, rows*classes)
 	label := o.labels.writer(out[0])
 	if o.weights.N() < classes {
 		sums := make([]float32, rows)
@@ -161,11 +150,7 @@ func (o *linearClassifier) Bind(in, out []*op.Value, s *op.Scratch) (op.Run, err
 	predict := o.bind(in[0], rows, scores, s)
 	return func() error {
 		predict()
-		for i := range rows {
-			row := scores[i*classes : (i+1)*classes]
-			label(i, largest(row))
-			o.transform.apply(row)
-		}
+		o.transform.finish(scores, classes, label, largest)
 		return nil
 	}, nil
 }

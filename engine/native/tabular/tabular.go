@@ -29,6 +29,8 @@ func Operators() []op.Definition {
 		{Domain: domain, Name: "TreeEnsembleClassifier", Since: 1, Build: buildTreeClassifier},
 		{Domain: domain, Name: "LinearRegressor", Since: 1, Build: buildLinearRegressor},
 		{Domain: domain, Name: "LinearClassifier", Since: 1, Build: buildLinearClassifier},
+		{Domain: domain, Name: "SVMRegressor", Since: 1, Build: buildSVMRegressor},
+		{Domain: domain, Name: "SVMClassifier", Since: 1, Build: buildSVMClassifier},
 		{Domain: domain, Name: "Scaler", Since: 1, Build: buildScaler},
 		{Domain: domain, Name: "Imputer", Since: 1, Build: buildImputer},
 		{Domain: domain, Name: "OneHotEncoder", Since: 1, Build: buildOneHotEncoder},
@@ -107,6 +109,27 @@ func (l *labels) writer(v *op.Value) func(row, class int) {
 	}
 	to := op.As[int64](v)
 	return func(row, class int) { to[row] = l.numbers[class] }
+}
+
+// setOutputs infers the outputs of a classifier: a label for each row, and scores of so
+// many columns, where they are asked for.
+func (l *labels) setOutputs(out []*op.Value, rows, columns int) error {
+	if err := out[0].Set(l.datatype(), int64(rows)); err != nil {
+		return err
+	}
+	if len(out) > 1 {
+		return out[1].Set(tensor.FP32, int64(rows), int64(columns))
+	}
+	return nil
+}
+
+// scoresOf is where the n scores of a classifier go: its second output, or memory of
+// their own where that is left out.
+func scoresOf(out []*op.Value, n int) []float32 {
+	if len(out) > 1 && out[1] != nil {
+		return op.Floats(out[1])
+	}
+	return make([]float32, n)
 }
 
 // carriesRows is Rowwise for operators with one input of rows.

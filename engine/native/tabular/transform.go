@@ -51,6 +51,15 @@ func (t transform) apply(scores []float32) {
 	}
 }
 
+// finish labels each row by its scores, and then transforms them.
+func (t transform) finish(scores []float32, classes int, label func(row, class int), class func(scores []float32) int) {
+	for i := range len(scores) / classes {
+		row := scores[i*classes : (i+1)*classes]
+		label(i, class(row))
+		t.apply(row)
+	}
+}
+
 // logistic is 1/(1+exp(-x)), as one minus that of -x where x is negative.
 func logistic(x float32) float32 {
 	e := exp(float32(-math.Abs(float64(x))))

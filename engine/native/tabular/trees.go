@@ -3,8 +3,6 @@
 package tabular
 
 import (
-	"sync"
-
 	"github.com/millrace-ml/millrace/engine/native/op"
 	"github.com/millrace-ml/millrace/engine/tensor"
 	"github.com/millrace-ml/millrace/kernels/trees"
@@ -15,42 +13,50 @@ import (
 // become FP32), and FP64, against which thresholds are compared in FP64.
 type forest struct {
 	carriesRows
+	features, targets int
+	nodes, trees      int // for estimates
+	// ensemble is what the second reading is compiled of if it is asked for before Seal.
 	ensemble *trees.Ensemble
 	narrow   *trees.Forest // nil where thresholds or weights are of FP64
-	wide     func() (*trees.Forest, error)
+	wide     *trees.Forest // nil until it is asked for
 }
 
 func compile(e *trees.Ensemble) (*forest, error) {
-	f := &forest{ensemble: e}
-	f.wide = sync.OnceValues(func() (*trees.Forest, error) {
-		double := *e
-		double.Double = true
-		return compileForest(&double)
-	})
-	var err error
+	f := &forest{features: e.Features, targets: e.Targets, nodes: len(e.Nodes) + len(e.Leaves), trees: len(e.Roots), ensemble: e}
+	datatype := tensor.FP32
 	if e.Double {
-		_, err = f.wide()
-	} else {
-		f.narrow, err = compileForest(e)
+		datatype = tensor.FP64
 	}
+	_, err := f.of(datatype)
 	return f, err
-}
-
-func compileForest(e *trees.Ensemble) (*trees.Forest, error) {
-	f, err := trees.Compile(e)
-	if err != nil {
-		return nil, op.Invalid("%w", err)
-	}
-	return f, nil
 }
 
 // of is the forest that reads inputs of a type.
 func (f *forest) of(t tensor.Datatype) (*trees.Forest, error) {
-	if t == tensor.FP64 || f.narrow == nil {
-		return f.wide()
+	double := t == tensor.FP64
+	reading := &f.narrow
+	if double {
+		reading = &f.wide
 	}
-	return f.narrow, nil
+	if *reading != nil {
+		return *reading, nil
+	}
+	if f.ensemble == nil || (f.ensemble.Double && !double) {
+		return nil, op.NotCovered("trees of another type than the input, which is %s", t)
+	}
+	e := *f.ensemble
+	e.Double = double
+	compiled, err := trees.Compile(&e)
+	if err != nil {
+		return nil, op.Invalid("%w", err)
+	}
+	*reading = compiled
+	return compiled, nil
 }
+
+// Seal implements op.Sealer: the description of the trees, many times as large as what
+// is compiled of it, is given up.
+func (f *forest) Seal() { f.ensemble = nil }
 
 // check reports inputs that the trees cannot read.
 func (f *forest) check(v *op.Value) (rows int, err error) {
@@ -60,9 +66,12 @@ func (f *forest) check(v *op.Value) (rows int, err error) {
 	if f.narrow == nil && v.Type != tensor.FP64 {
 		return 0, op.NotCovered("thresholds of FP64 for an input of %s", v.Type)
 	}
+	if _, err := f.of(v.Type); err != nil {
+		return 0, err
+	}
 	rows, cols, err := matrix(v)
-	if err == nil && cols < f.ensemble.Features {
-		err = op.Invalid("input of shape %v, the trees read %d features", v.Shape, f.ensemble.Features)
+	if err == nil && cols < f.features {
+		err = op.Invalid("input of shape %v, the trees read %d features", v.Shape, f.features)
 	}
 	return rows, err
 }
@@ -97,8 +106,7 @@ func (f *forest) Cost(in, _ []*op.Value) float64 {
 	if err != nil {
 		return 0
 	}
-	nodes := len(f.ensemble.Nodes) + len(f.ensemble.Leaves)
-	return float64(len(f.ensemble.Roots))*4 + float64(rows)*float64(nodes)*0.03
+	return float64(f.trees)*4 + float64(rows)*float64(f.nodes)*0.03
 }
 
 // Describe implements op.Describer.
@@ -173,7 +181,7 @@ func (o *treeRegressor) Infer(in, out []*op.Value) error {
 	if o.narrow == nil {
 		datatype = tensor.FP64
 	}
-	return out[0].Set(datatype, int64(rows), int64(o.ensemble.Targets))
+	return out[0].Set(datatype, int64(rows), int64(o.targets))
 }
 
 func (o *treeRegressor) Bind(in, out []*op.Value, s *op.Scratch) (op.Run, error) {
@@ -191,7 +199,7 @@ func (o *treeRegressor) Bind(in, out []*op.Value, s *op.Scratch) (op.Run, error)
 			return nil
 		}, nil
 	}
-	targets := o.ensemble.Targets
+	targets := o.targets
 	return func() error {
 		predict()
 		for at := 0; at < len(scores); at += targets {
@@ -210,7 +218,7 @@ func (o *treeRegressor) bindWide(in, out *op.Value, s *op.Scratch) (op.Run, erro
 	if err != nil {
 		return nil, err
 	}
-	compiled, err := o.wide()
+	compiled, err := o.of(tensor.FP64)
 	if err != nil {
 		return nil, err
 	}
@@ -299,23 +307,12 @@ func (o *treeClassifier) Infer(in, out []*op.Value) error {
 	if o.narrow == nil {
 		return op.NotCovered("a classifier with weights of FP64")
 	}
-	if err := out[0].Set(o.labels.datatype(), int64(rows)); err != nil {
-		return err
-	}
-	if len(out) > 1 {
-		return out[1].Set(tensor.FP32, int64(rows), int64(o.labels.len()))
-	}
-	return nil
+	return o.labels.setOutputs(out, rows, o.labels.len())
 }
 
 func (o *treeClassifier) Bind(in, out []*op.Value, s *op.Scratch) (op.Run, error) {
 	rows, classes := int(out[0].Shape[0]), o.labels.len()
-	var scores []float32
-	if len(out) > 1 && out[1] != nil {
-		scores = op.Floats(out[1])
-	} else {
-		scores = make([]float32, rows*classes)
-	}
+	scores := scoresOf(out, rows*classes)
 	label := o.labels.writer(out[0])
 	if o.single {
 		sums := make([]float32, rows)
@@ -331,11 +328,7 @@ func (o *treeClassifier) Bind(in, out []*op.Value, s *op.Scratch) (op.Run, error
 	predict, err := o.bind(in[0], scores, s)
 	return func() error {
 		predict()
-		for i := range rows {
-			row := scores[i*classes : (i+1)*classes]
-			label(i, largest(row))
-			o.transform.apply(row)
-		}
+		o.transform.finish(scores, classes, label, largest)
 		return nil
 	}, err
 }
