@@ -99,7 +99,7 @@ func (a *affine) perChannel(v *value) ([]float64, bool) {
 		}
 	}
 	list, ok := floats(v)
-	if !ok || a.channels == 0 {
+	if !ok || a.channels == 0 || a.channels > elements(a.weights) { // weights without elements may have any number
 		return nil, false
 	}
 	result := make([]float64, a.channels)
