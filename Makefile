@@ -8,7 +8,7 @@ GO_FLAGS := -trimpath -ldflags "-X main.version=$(VERSION)"
 
 # Where goroutines meet: these packages are tested a second time with -race.
 RACE_PACKAGES := ./batching/... ./serving/... ./engine/repository/... ./engine/onnxrt/...
-FUZZTIME      ?= 20000x
+FUZZTIME      ?= 10000x
 # A test that hangs fails here, well before a pipeline's own limit.
 TEST          := scripts/test.sh -timeout 4m
 DEMO          := .millrace/demo
@@ -45,8 +45,9 @@ portable: ## run kernels and native engine without assembly, and the kernels for
 
 race: ## run the tests of the concurrent packages under the race detector
 	$(TEST) -race $(RACE_PACKAGES)
+	$(TEST) -race -short ./engine/native
 
-fuzz-smoke: ## run every fuzz target for a moment (FUZZTIME=20000x)
+fuzz-smoke: ## run every fuzz target for a moment (FUZZTIME=10000x)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz-smoke.sh
 
 lint: check-tools ## gofmt, go vet and staticcheck

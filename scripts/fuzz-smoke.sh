@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-fuzztime="${FUZZTIME:-20000x}"
+fuzztime="${FUZZTIME:-10000x}"
 targets=0
 
 for folder in $(go list -f '{{.Dir}}' ./...); do
