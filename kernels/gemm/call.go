@@ -8,16 +8,14 @@ import "github.com/millrace-ml/millrace/kernels/cpu"
 // division into tiles where that is short, are made once: with few rows of few columns
 // they take as long as the product. One goroutine at a time runs it.
 type Call struct {
-	m       int
-	a, c    []float32
-	lda     int
-	ldc     int
-	w       *Packed
-	e       *Epilogue
-	s       *Scratch
-	level   cpu.Level // that tiles are for
-	tiles   []tileCall
-	planned bool
+	m        int
+	a, c     []float32
+	lda, ldc int
+	w        *Packed
+	e        *Epilogue
+	s        *Scratch
+	tiles    []tileCall // nil where it is not kept which they are
+	level    cpu.Level  // that tiles are for
 }
 
 // tileCall is a call of a kernel.
@@ -51,14 +49,14 @@ func (p *Call) plan() {
 	}
 	o.calls = &p.tiles
 	o.multiply(p.e.inTiles(), 1, p.s)
-	if p.planned = len(p.tiles) <= tileCalls; !p.planned {
+	if len(p.tiles) > tileCalls {
 		p.tiles = nil
 	}
 }
 
 // Run makes the call.
 func (p *Call) Run() {
-	if !p.planned || p.level != cpu.Active() {
+	if p.tiles == nil || p.level != cpu.Active() {
 		Gemm(p.m, p.a, p.lda, p.w, p.c, p.ldc, p.e, p.s)
 		return
 	}

@@ -24,6 +24,10 @@ func TestGemm(t *testing.T) {
 			before := slices.Clone(p.c)
 			Gemm(p.m, p.a, p.lda, w, p.c, p.ldc, p.e, &s)
 			p.verify(t, before)
+			got := slices.Clone(p.c)
+			copy(p.c, before)
+			Prepare(p.m, p.a, p.lda, w, p.c, p.ldc, p.e, &s).Run()
+			kerneltest.Same(t, "prepared product", p.c, got)
 		}
 	})
 }
@@ -124,6 +128,26 @@ func TestLevelAfterPack(t *testing.T) {
 	})
 }
 
+// TestCall runs a prepared product at other levels, and on other values, than it was
+// prepared for.
+func TestCall(t *testing.T) {
+	r := kerneltest.Rand(t, 7)
+	for _, activation := range []Activation{Relu, Gelu} {
+		p := newProduct(t, r, 4, 50, 60, false)
+		p.withEpilogue(t, r, activation)
+		w := Pack(p.k, p.n, p.b, p.ldb, false)
+		var s Scratch
+		s.Reserve(p.m, w)
+		call := Prepare(p.m, p.a, p.lda, w, p.c, p.ldc, p.e, &s)
+		kerneltest.Levels(t, func(t *testing.T) {
+			kerneltest.Fill(r, p.a, 1)
+			before := slices.Clone(p.c)
+			call.Run()
+			p.verify(t, before)
+		})
+	}
+}
+
 func TestPacked(t *testing.T) {
 	b := make([]float32, 40*70)
 	w, w16, narrow := Pack(40, 70, b, 70, false), PackBF16(40, 70, b, 40, true), Pack(40, 2, b, 2, false)
@@ -149,8 +173,10 @@ func TestNoAllocations(t *testing.T) {
 		s.ReserveBF16(p.m, w16)
 		s.ReserveMatMul(p.m, p.k)
 		out := make([]uint8, p.m*p.n)
+		call := Prepare(p.m, p.a, p.lda, w, p.c, p.ldc, p.e, &s)
 		if n := testing.AllocsPerRun(5, func() {
 			Gemm(p.m, p.a, p.lda, w, p.c, p.ldc, p.e, &s)
+			call.Run()
 			GemmBF16(p.m, p.a, p.lda, w16, p.c, p.ldc, p.e, &s)
 			GemmQuantised(p.m, p.a, p.lda, w, out, p.n, p.e, 0.1, 128, &s)
 			MatMul(p.m, p.n, p.k, 2, p.a, p.lda, p.b, p.ldb, false, p.c, p.ldc, &s)
@@ -173,6 +199,8 @@ func TestMisuse(t *testing.T) {
 		"stride of A":          func() { Gemm(2, b, 9, w, b, 10, nil, &s) },
 		"stride of C":          func() { Gemm(2, b, 10, w, b, 9, nil, &s) },
 		"stride that wraps":    func() { Gemm(3, b, 1<<62, w, b, 10, nil, &s) },
+		"short prepared A":     func() { Prepare(2, b[:19], 10, w, b, 10, nil, &s) },
+		"prepared no scratch":  func() { Prepare(2, b, 10, w, b, 10, nil, nil) },
 		"short bias":           func() { Gemm(1, b, 10, w, b, 10, &Epilogue{Bias: b[:9]}, &s) },
 		"short residual":       func() { Gemm(2, b, 10, w, b, 10, &Epilogue{Add: b[:19], LdAdd: 10}, &s) },
 		"activation":           func() { Gemm(1, b, 10, w, b, 10, &Epilogue{Activation: 200}, &s) },

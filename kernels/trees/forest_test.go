@@ -33,6 +33,7 @@ var shapes = []shape{
 	{trees: 13, leaves: 50, features: 9, targets: 1, aggregate: Min, special: true},
 	{trees: 80, leaves: 256, features: 3, targets: 1, exact: true}, // more tests than a block holds
 	{trees: 20, leaves: 600, features: 25, targets: 4},             // trees in pieces between others
+	{trees: 61, leaves: 7, features: 6, targets: 1},                // some neighbours are of one size
 }
 
 // withoutNaN is a copy of the leaves in which NaN, which Min and Max refuse, is 0.

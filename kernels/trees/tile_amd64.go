@@ -25,7 +25,7 @@ func minTileCost() tileCost {
 	case cpu.Active() >= cpu.AVX512:
 		return tileCost{column: 40, node: 1.15, leaves: 2048}
 	case cpu.Active() >= cpu.AVX2:
-		return tileCost{column: 80, node: 4.3, leaves: 1024}
+		return tileCost{column: 80, node: 3.3, leaves: 1024}
 	}
 	return tileCost{column: 800, node: 7.5, leaves: 512}
 }

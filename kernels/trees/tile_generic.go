@@ -94,10 +94,14 @@ func (b *block) divideGeneric(t *pathTree, truth []uint64, slots *[pathSlots]uin
 // numberGeneric gives the number of the leaf that each of 64 rows ends in, from the
 // slots of the tree.
 func (b *block) numberGeneric(t *pathTree, slots *[pathSlots]uint64, ids *[wordRows]uint8) {
-	var planes [8]uint64
+	var all [8]uint64
+	planes := all[:]
+	if t.kind == leaves32 {
+		planes = planes[:5]
+	}
 	for _, flips := range b.flips[t.flip:][:t.flips] {
-		for bit, slot := range flips {
-			planes[bit] ^= slots[slot>>2]
+		for bit := range planes {
+			planes[bit] ^= slots[flips[bit]>>2]
 		}
 	}
 	for k := range wordRows / 8 { // of 8 rows each, their numbers

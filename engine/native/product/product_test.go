@@ -199,6 +199,7 @@ func TestEmbeddingBag(t *testing.T) {
 		optest.Want(t, definitions, bag(mode), want[1], table, ints(nil, 1, 0))
 	}
 	optest.Want(t, definitions, bag(rewrite.ModeSum), floats([]float32{2, 4}, 1, 2), table, optest.Of(tensor.Int32, []int32{0, 1}, 1, 2), floats([]float32{2, 0}, 1, 2))
+	optest.Want(t, definitions, bag(rewrite.ModeSum), floats([]float32{6, 8, 8, 10}, 2, 2), table, ints([]int64{0, 2, 1, 2}, 2, 2))
 	for _, index := range []int64{3, -4, math.MaxInt64, math.MinInt64} {
 		if _, err := optest.Run(definitions, bag(rewrite.ModeSum), table, ints([]int64{index}, 1, 1)); err == nil {
 			t.Errorf("index %d is looked up", index)

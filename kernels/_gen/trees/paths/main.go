@@ -68,32 +68,13 @@ func paths(words int, sum bool) {
 	for range words {
 		k.ids = append(k.ids, ZMM())
 	}
-	for i := range words { // all rows reach the root
-		MOVQ(I32(-1), Mem{Base: k.slots}.Offset(8*i))
-	}
-	if words > 1 {
-		none := YMM()
-		VPXORQ(none, none, none)
-		VMOVDQU64(none, Mem{Base: k.slots}.Offset(8*words*noRows))
-	}
+	k.begin()
 
 	Label("tree")
 	if words == 1 && sum {
 		k.both(trees, n)
 	}
-	if words == 1 {
-		VPXORQ(k.ids[0], k.ids[0], k.ids[0])
-	}
-	k.divide(trees)
-	if words > 1 {
-		CMPL(Mem{Base: trees}.Offset(12), U8(0))
-		JNE(LabelRef("wide"))
-		k.number(trees, 5)
-		JMP(LabelRef("numbered"))
-		Label("wide")
-		k.number(trees, 8)
-		Label("numbered")
-	}
+	k.find(trees)
 	if sum {
 		k.add(trees)
 	} else {
@@ -111,6 +92,36 @@ func paths(words int, sum bool) {
 	}
 	VZEROUPPER()
 	RET()
+}
+
+// begin fills the slots that stay as they are: all rows reach the root, and none noRows.
+func (k *kernel) begin() {
+	for i := range k.words {
+		MOVQ(I32(-1), Mem{Base: k.slots}.Offset(8*i))
+	}
+	if k.words > 1 {
+		none := YMM()
+		VPXORQ(none, none, none)
+		VMOVDQU64(none, Mem{Base: k.slots}.Offset(8*k.words*noRows))
+	}
+}
+
+// find makes the numbers of the leaves that rows end in. With one word that is done on
+// the way, by a masked move a node; with four, moves would take most of the time.
+func (k *kernel) find(tree Register) {
+	if k.words == 1 {
+		VPXORQ(k.ids[0], k.ids[0], k.ids[0])
+		k.divide(tree)
+		return
+	}
+	k.divide(tree)
+	CMPL(Mem{Base: tree}.Offset(12), U8(0))
+	JNE(LabelRef("wide"))
+	k.number(tree, 5)
+	JMP(LabelRef("numbered"))
+	Label("wide")
+	k.number(tree, 8)
+	Label("numbered")
 }
 
 // divide walks the nodes of a tree, two at a time.
