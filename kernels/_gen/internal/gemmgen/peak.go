@@ -8,6 +8,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/millrace-ml/millrace/kernels/_gen/internal/bf16"
 )
 
 // peakSums is how many multiply-adds an iteration of a peak kernel does.
@@ -27,7 +29,7 @@ func (d Tile) Peak() {
 	Label("loop")
 	for _, sum := range sums {
 		if d.BF16 {
-			dotBF16(sum, x, x)
+			bf16.Dot(sum, x, x)
 		} else {
 			VFMADD231PS(x, x, sum)
 		}

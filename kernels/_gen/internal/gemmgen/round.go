@@ -6,6 +6,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/millrace-ml/millrace/kernels/_gen/internal/bf16"
 )
 
 // Round writes the kernel that rounds a row of f32 to bf16.
@@ -21,7 +23,7 @@ func Round(name string) {
 	Label("loop")
 	VMOVUPS(Mem{Base: from}, low)
 	VMOVUPS(Mem{Base: from}.Offset(64), high)
-	roundBF16(result, high, low)
+	bf16.Round(result, high, low)
 	VMOVDQU64(result, Mem{Base: to})
 	ADDQ(U32(128), from)
 	ADDQ(Imm(64), to)
@@ -38,7 +40,7 @@ func Round(name string) {
 	KMOVW(mask, reg.K2)
 	VMOVUPS_Z(Mem{Base: from}, reg.K1, low)
 	VMOVUPS_Z(Mem{Base: from}.Offset(64), reg.K2, high)
-	roundBF16(result, high, low)
+	bf16.Round(result, high, low)
 	VMOVDQU64(result, Mem{Base: to})
 	Label("end")
 	VZEROUPPER()

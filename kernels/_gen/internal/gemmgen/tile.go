@@ -17,6 +17,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/millrace-ml/millrace/kernels/_gen/internal/bf16"
 )
 
 // The offsets of the fields of gemm.tile.
@@ -297,7 +299,7 @@ func (k *kernel) outer(held, others int, loadHeld, loadOther func(i int, to reg.
 
 func (k *kernel) multiplyAdd(sum, x, y reg.VecPhysical) {
 	if k.BF16 {
-		dotBF16(sum, x, y)
+		bf16.Dot(sum, x, y)
 	} else {
 		VFMADD231PS(y, x, sum)
 	}
