@@ -23,8 +23,8 @@ import (
 
 const optimizeLong = `Make a smaller and faster ONNX model of another, and say what that costs.
 
-MODEL is a file, or the folder of a model's version. Constants are folded and nodes
-fused, which changes results within rounding only. --quantize and --weights then change
+MODEL is a file, a version's folder, or a model's folder, of which the highest version
+is taken. Constants are folded and nodes fused, which changes results within rounding only. --quantize and --weights then change
 the products with constant weights (MatMul and Gemm):
 
   --quantize dynamic   8-bit weights; each run finds the range of its inputs
@@ -137,7 +137,7 @@ func (f *optimizeOptions) run(cmd *cobra.Command, path string) error {
 	if err := f.checkOutput(); err != nil {
 		return err
 	}
-	source, err := optimize.Read(path)
+	source, err := optimize.Read(highestVersion(path))
 	if err != nil {
 		return err
 	}

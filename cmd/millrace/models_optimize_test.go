@@ -168,3 +168,16 @@ func TestModelsOptimizeRefuses(t *testing.T) {
 		t.Error("a command that failed left a file")
 	}
 }
+
+// TestModelsOptimizeFolder takes the highest version of a model's folder.
+func TestModelsOptimizeFolder(t *testing.T) {
+	folder := explainRepository(t)
+	out := filepath.Join(folder, "out.onnx")
+	status, stdout, stderr := runCommand(t, "", "models", "optimize", filepath.Join(folder, "mlp"), "-o", out)
+	if status != exitOK || !strings.Contains(stdout, filepath.Join("mlp", "2")) {
+		t.Errorf("status %d: %s%s", status, stdout, stderr)
+	}
+	if info, err := os.Stat(out); err != nil || info.Size() == 0 {
+		t.Errorf("nothing was written: %v", err)
+	}
+}

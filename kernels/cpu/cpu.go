@@ -57,6 +57,12 @@ func (l Level) String() string {
 // MarshalText gives the level's name, as JSON shows it.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
+// UnmarshalText reads what MarshalText gives.
+func (l *Level) UnmarshalText(text []byte) (err error) {
+	*l, err = Parse(string(text))
+	return err
+}
+
 // Parse reads a level's name.
 func Parse(name string) (Level, error) {
 	for l := Generic; l < levels; l++ {
