@@ -10,7 +10,7 @@ GO_FLAGS := -trimpath -ldflags "-X main.version=$(VERSION)"
 RACE_PACKAGES := ./batching/... ./serving/... ./engine/repository/... ./engine/onnxrt/...
 FUZZTIME      ?= 10000x
 # A test that hangs fails here, well before a pipeline's own limit.
-TEST          := scripts/test.sh -timeout 4m
+TEST          := scripts/test.sh -timeout 8m
 DEMO          := .millrace/demo
 STATICCHECK   := go tool -modfile=tools/staticcheck/go.mod staticcheck
 
