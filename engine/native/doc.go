@@ -16,8 +16,9 @@
 //   - N1: a graph that is not covered is refused when it is opened, with the list of
 //     operators that are missing; ErrNotCovered tells it from a graph that is at fault.
 //   - N2: a run does not allocate, apart from BYTES outputs that outgrow their memory.
-//   - N3: the answer to a row does not depend on the rows beside it, on the CPU level
-//     only within rounding, and on how rows are split over cores not at all.
+//   - N3: the answer to a row does not depend on the rows beside it nor on how rows are
+//     split over cores, and on the CPU level only within rounding. Graphs that look at
+//     the whole batch are the exception, such as those that quantise by its range.
 //   - N4: no model file makes this package panic or allocate without bound.
 //
 // Concurrency: a model may be used from many goroutines, an instance from one at a
