@@ -208,7 +208,7 @@ func (h *heads) score(w, q, k []float32, s *gemm.Scratch) {
 func findBlind(blind []bool, scores []float32) {
 	cols := len(scores) / len(blind)
 	for r := range blind {
-		blind[r] = vec.MaxValue(scores[r*cols:][:cols]) == plainLow
+		blind[r] = vec.MaxValue(scores[r*cols:][:cols]) == lowest
 	}
 }
 
@@ -225,7 +225,7 @@ func (o *attention) modify(scores []float32, h *heads, mask *op.Value, batch, he
 		act.Tanh(scores, scores)
 		vec.MulScalar(scores, scores, o.softcap)
 	}
-	least := plainLow
+	least := lowest
 	for r := range h.q.rows {
 		row := scores[r*cols:][:cols]
 		if mask != nil {

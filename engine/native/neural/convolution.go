@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/millrace-ml/millrace/engine/native/activation"
 	"github.com/millrace-ml/millrace/engine/native/op"
 	"github.com/millrace-ml/millrace/engine/onnx/rewrite"
 	"github.com/millrace-ml/millrace/engine/tensor"
@@ -25,7 +26,7 @@ func convolutionOperators() []op.Definition {
 type convolution struct {
 	window     *window
 	groups     int
-	activation activation
+	activation activation.Activation
 	// filters are the constant weights, one for each group, nil where they come with
 	// the run.
 	filters []*conv.Weights
@@ -40,7 +41,7 @@ func buildConvolution(n *op.Node) (op.Operator, error) {
 	if o.window, o.groups, err = convolutionAttributes(n); err != nil {
 		return nil, err
 	}
-	if o.activation, err = activationOf(n); err != nil {
+	if o.activation, err = activation.Of(n); err != nil {
 		return nil, err
 	}
 	if w := n.In(1); w != nil {
@@ -216,10 +217,10 @@ func (o *convolution) bindEmpty(in, out []*op.Value) op.Run {
 			if bias != nil {
 				v = op.Floats(bias)[i/plane%channels]
 			}
-			y[i] = min(max(v, o.activation.low), o.activation.high)
+			y[i] = min(max(v, o.activation.Low), o.activation.High)
 		}
-		if o.activation.after != nil {
-			o.activation.after(y, y)
+		if o.activation.After != nil {
+			o.activation.After(y, y)
 		}
 		return nil
 	}
@@ -270,8 +271,8 @@ func (o *convolution) Describe(in, _ []*op.Value) string {
 	if optional(in, 2) != nil {
 		text += " + bias"
 	}
-	if o.activation.name != "" {
-		text += " + " + string(o.activation.name)
+	if o.activation.Name != "" {
+		text += " + " + string(o.activation.Name)
 	}
 	return text + ", " + cpu.Active().String()
 }

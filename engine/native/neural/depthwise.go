@@ -37,7 +37,7 @@ func (o *convolution) bindDepthwise(in, out []*op.Value, all *axes, s *op.Scratc
 		ahead = min(count, max(1, depthwiseAhead/size))
 		copied = paddedOf(s, o, ahead*size)
 	}
-	e := conv.Epilogue{Low: o.activation.low, High: o.activation.high}
+	e := conv.Epilogue{Low: o.activation.Low, High: o.activation.High}
 	return func() error {
 		for first := 0; first < count; first += ahead {
 			n := min(ahead, count-first)
@@ -59,8 +59,8 @@ func (o *convolution) bindDepthwise(in, out []*op.Value, all *axes, s *op.Scratc
 				}
 			}
 		}
-		if o.activation.after != nil {
-			o.activation.after(y, y)
+		if o.activation.After != nil {
+			o.activation.After(y, y)
 		}
 		return nil
 	}

@@ -15,6 +15,7 @@
 package neural
 
 import (
+	"math"
 	"slices"
 
 	"github.com/millrace-ml/millrace/engine/native/op"
@@ -80,3 +81,6 @@ func bounded(what string, extents ...int) (int, error) {
 	}
 	return n, nil
 }
+
+// lowest is below every number.
+var lowest = float32(math.Inf(-1))

@@ -139,7 +139,7 @@ func (o *pool) Bind(in, out []*op.Value, s *op.Scratch) (op.Run, error) {
 	copied, size := paddedOf(s, o, volume(padded[:])), volume(padded[:])
 	padding := float32(0)
 	if o.kind == poolMax {
-		padding = plainLow
+		padding = lowest
 	}
 	return func() error {
 		plane := copied.use(l, size, padding)

@@ -3,6 +3,7 @@
 package neural
 
 import (
+	"github.com/millrace-ml/millrace/engine/native/activation"
 	"github.com/millrace-ml/millrace/engine/native/op"
 	"github.com/millrace-ml/millrace/kernels/conv"
 )
@@ -25,14 +26,14 @@ type product struct {
 	temp *floats
 }
 
-func newProduct(l *layout, groups, rows, channels int, a *activation, s *op.Scratch) *product {
+func newProduct(l *layout, groups, rows, channels int, a *activation.Activation, s *op.Scratch) *product {
 	p := &product{
 		layout: l, taps: l.taps(channels / groups), group: channels / groups * l.channel,
-		rows: rows / groups, size: rows * l.outputs(), after: a.after,
+		rows: rows / groups, size: rows * l.outputs(), after: a.After,
 		epilogues: make([]conv.Epilogue, groups),
 	}
 	for g := range p.epilogues {
-		p.epilogues[g] = conv.Epilogue{Low: a.low, High: a.high}
+		p.epilogues[g] = conv.Epilogue{Low: a.Low, High: a.High}
 	}
 	if p.ragged() {
 		p.temp = shared(s, 0, conv.BlockRows*max(p.stripRows()*l.pitch, l.pictures*l.picture))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/millrace-ml/millrace/engine/native/activation"
 	"github.com/millrace-ml/millrace/engine/native/op"
 	"github.com/millrace-ml/millrace/engine/tensor"
 	"github.com/millrace-ml/millrace/kernels/conv"
@@ -196,7 +197,7 @@ func (o *transposed) Bind(in, out []*op.Value, s *op.Scratch) (op.Run, error) {
 	if channels == 0 {
 		return nil, op.NotCovered("an input of no channels")
 	}
-	none := activation{low: plainLow, high: plainHigh}
+	none := activation.Activation{Low: lowest, High: -lowest}
 	p := newProduct(l, o.groups, int(in[1].Shape[1])*o.groups, channels, &none, s)
 	p.bias(optional(in, 2))
 	p.filters = o.filters

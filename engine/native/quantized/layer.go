@@ -3,10 +3,10 @@
 package quantized
 
 import (
+	"github.com/millrace-ml/millrace/engine/native/activation"
 	"github.com/millrace-ml/millrace/engine/native/op"
 	"github.com/millrace-ml/millrace/engine/onnx/rewrite"
 	"github.com/millrace-ml/millrace/engine/tensor"
-	"github.com/millrace-ml/millrace/kernels/act"
 	"github.com/millrace-ml/millrace/kernels/quant"
 )
 
@@ -30,39 +30,14 @@ func (o *layer) setEpilogue(n *op.Node, scale, bias *op.Value, hasBias bool) err
 		}
 		o.epilogue.Bias = op.Floats(bias)
 	}
-	alpha, beta := n.Float(rewrite.AttrAlpha, 0), n.Float(rewrite.AttrBeta, 0)
-	switch a := rewrite.Activation(n.Text(rewrite.AttrActivation, "")); a {
-	case "":
-	case rewrite.ActivationRelu:
-		o.epilogue.Activation = quant.Relu
-	case rewrite.ActivationClip:
-		o.epilogue.Activation, o.epilogue.Alpha, o.epilogue.Beta = quant.Clip, alpha, beta
-	case rewrite.ActivationLeakyRelu:
-		o.after = func(dst, src []float32) { act.LeakyRelu(dst, src, alpha) }
-	case rewrite.ActivationSigmoid:
-		o.after = act.Sigmoid
-	case rewrite.ActivationTanh:
-		o.after = act.Tanh
-	case rewrite.ActivationGelu:
-		o.after = act.Gelu
-	case rewrite.ActivationGeluTanh:
-		o.after = act.GeluTanh
-	case rewrite.ActivationHardSigmoid:
-		o.after = func(dst, src []float32) { act.HardSigmoid(dst, src, alpha, beta) }
-	case rewrite.ActivationHardSwish:
-		o.after = act.HardSwish
-	case rewrite.ActivationElu:
-		o.after = func(dst, src []float32) { act.Elu(dst, src, alpha) }
-	case rewrite.ActivationSoftplus:
-		o.after = act.Softplus
-	case rewrite.ActivationMish:
-		o.after = act.Mish
-	default:
-		if a != rewrite.ActivationSwish || alpha != 1 {
-			return op.NotCovered("activation %q", a)
-		}
-		o.after = act.Silu
+	a, err := activation.Of(n)
+	if err != nil {
+		return err
 	}
+	if a.Limits() {
+		o.epilogue.Activation, o.epilogue.Alpha, o.epilogue.Beta = quant.Clip, a.Low, a.High
+	}
+	o.after = a.After
 	return nil
 }
 
