@@ -4,7 +4,6 @@ package native
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -147,13 +146,3 @@ func (m *model) NewInstance(placement engine.Placement) (engine.Instance, error)
 }
 
 func (m *model) Close() error { return nil }
-
-// Covers reports whether this backend runs a model, with the reason where it does not.
-// An error other than a reason is one of reading the model.
-func Covers(ctx context.Context, dir string, config *modelconfig.Config) (reason, err error) {
-	_, err = open(ctx, dir, config)
-	if errors.Is(err, ErrNotCovered) {
-		return err, nil
-	}
-	return nil, err
-}

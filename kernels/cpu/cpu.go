@@ -156,17 +156,3 @@ func Limit(level Level) (undo func()) {
 	active = min(level, machine)
 	return func() { active = before }
 }
-
-// Caches are the sizes in bytes of the caches of one core, with L3 as the machine
-// reports it. Sizes that are not known are those of a modest core.
-func Caches() (l1, l2, l3 int) {
-	c := cpuid.CPU.Cache
-	return orElse(c.L1D, 32<<10), orElse(c.L2, 512<<10), orElse(c.L3, 8<<20)
-}
-
-func orElse(size, fallback int) int {
-	if size > 0 {
-		return size
-	}
-	return fallback
-}

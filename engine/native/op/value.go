@@ -45,19 +45,6 @@ func (v *Value) Len() int {
 // Rank is the number of dimensions.
 func (v *Value) Rank() int { return len(v.Shape) }
 
-// Rows is the extent of the first dimension, 1 for a scalar, and cols the number of
-// elements in each row.
-func (v *Value) Rows() (rows, cols int) {
-	if len(v.Shape) == 0 {
-		return 1, 1
-	}
-	rows, cols = int(v.Shape[0]), 1
-	for _, d := range v.Shape[1:] {
-		cols *= int(d)
-	}
-	return rows, cols
-}
-
 // IsConst reports whether v is there and its contents are known before the run.
 func (v *Value) IsConst() bool { return v != nil && v.Const }
 
