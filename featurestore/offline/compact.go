@@ -24,7 +24,7 @@ func dayOf(event int64) int64 { return event - event%dayMicros }
 
 func dateOf(event int64) string { return time.UnixMicro(event).UTC().Format(time.DateOnly) }
 
-// commit is a manifest to publish, and what is garbage when it is.
+// commit is a manifest to publish, and what is garbage when it is, besides segments.
 type commit struct {
 	manifest          *manifest
 	segments          int // of the oldest, now in partitions
@@ -72,7 +72,7 @@ func (l *Log) compact(ctx context.Context) error {
 	if err := l.retain(ctx); err != nil {
 		return fmt.Errorf("retention: %w", err)
 	}
-	return l.collect(ctx)
+	return l.collect(ctx, false)
 }
 
 func (l *Log) sealedSegments() (*manifest, []segment) {
@@ -99,6 +99,7 @@ func (l *Log) publish(ctx context.Context, c *commit) error {
 	l.mu.Lock()
 	old := l.mu.manifest
 	l.mu.manifest = c.manifest
+	l.holdLocked(l.mu.segments[:c.segments])
 	l.mu.segments = slices.Delete(l.mu.segments, 0, c.segments)
 	l.mu.garbage = append(l.mu.garbage, c.garbage...)
 	if old.Number > 0 {
@@ -122,9 +123,6 @@ func (l *Log) makePartitions(ctx context.Context, m *manifest, sealed []segment)
 	last := &sealed[len(sealed)-1]
 	next := &manifest{Format: manifestFormat, Number: m.Number + 1, Segment: last.header.number, Through: last.next, Streams: l.Streams()}
 	c := &commit{manifest: next, segments: len(sealed), compacted: int64(last.next - sealed[0].header.base)}
-	for i := range sealed {
-		c.garbage = append(c.garbage, garbage{name: sealed[i].name, segment: true})
-	}
 	merged := l.partsToMerge(m, dates)
 	for i := range m.Parts {
 		if merged[m.Parts[i].Name] {

@@ -5,7 +5,6 @@ package offline
 import (
 	"context"
 	"fmt"
-	"io"
 	"path"
 	"slices"
 	"strings"
@@ -266,13 +265,4 @@ func (c *segmentCursor) frame(f frameIndex) ([]byte, batchHead, error) {
 		return nil, batchHead{}, &CorruptError{Segment: c.seg.name, Offset: f.offset, Reason: reason}
 	}
 	return c.frames.payload, head, nil
-}
-
-// seek moves a reader; to where it is already costs nothing.
-func (f *frameReader) seek(r io.ReaderAt, offset int64) {
-	if f.offset == offset {
-		return
-	}
-	f.offset = offset
-	f.in.Reset(io.NewSectionReader(r, offset, f.end-offset))
 }

@@ -17,15 +17,30 @@
 //	stream=NAME/date=YYYY-MM-DD/part-N.parquet
 //
 // with the columns id, event_time, arrival_time, sequence and those of the stream,
-// then publishes them by a manifest, and only then removes the segments.
+// then publishes them by a manifest, and only then removes the segments, or keeps
+// those that [Log.Hold] asks for.
 //
 // # What a crash can take
 //
-// Nothing that [Stream.AppendSync] or [Log.Sync] acknowledged. Of other records, those
+// Nothing that [Stream.AppendSync], [Log.WaitDurable] or [Log.Sync] acknowledged. Of other records, those
 // of the last GroupWait and of the write and fsync then under way, while the disk keeps
 // up; at the very most QueueBytes and QueueRecords. An error while storing loses
 // nothing: the group goes to a new segment as soon as the disk takes one; meanwhile
 // the queue fills, and appends meet ErrFull.
+//
+// # As a write-ahead log
+//
+// Who keeps a state that follows from the log appends, applies, and acknowledges when
+// [Log.WaitDurable] returns. While one fsync runs the next group forms, so all who wait
+// share the fsyncs there are, and nobody waits for company; GroupWait is for records
+// that nobody waits for. The state notes the sequence through which it is saved and
+// tells it to Hold. After a crash it opens the log with HoldFromStart and lets
+// [Log.Replay] hand it what came after, from segments held or live. Should that meet
+// [ErrTooOld], it begins anew with [Log.Scan].
+//
+// [Open] reads and checks every live segment, and every held one, on all processors
+// at once: what the compaction has not reached yet, at the speed of memory if the
+// machine still has it there.
 //
 // # Segments
 //
@@ -84,11 +99,14 @@
 //	L4  A file is not removed while a scan that began with it is open.
 //	L5  The queue never exceeds its bounds; what it refuses is counted.
 //	L6  A column keeps its type.
+//	L7  Sequences begin with 1, and one that is durable is never given again.
+//	L8  Replay visits every durable record behind a sequence, once and in order, or none.
+//	L9  Within HoldBytesMax, a segment with records above the hold is not removed.
 //
 // # Concurrency
 //
 // Everything on [Log] and [Stream] may be used by many goroutines; a [Scanner] by one.
 // Encoding happens outside the lock, which an append holds for one copy. The writer
 // goroutine alone writes segments; one compaction runs at a time. Both end with
-// [Log.Close]. Locks: compacting -> mu.
+// [Log.Close]. A visit of Replay holds no lock. Locks: compacting -> mu.
 package offline

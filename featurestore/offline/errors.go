@@ -31,6 +31,13 @@ var (
 	// stored yet. The log keeps trying, so the record may still become durable: append
 	// it again with the same id and event time, and it counts once.
 	ErrNotDurable = errors.New("record is not durable yet")
+	// ErrUnknownSequence means that the log has not given a sequence that it is asked
+	// about. If the caller had it from this log, the log lost its end; see [Repair].
+	ErrUnknownSequence = errors.New("sequence was not given yet")
+	// ErrTooOld means that a replay asks for records that are in partitions and whose
+	// segments are gone; see [Log.Hold]. The error says from where the log can replay.
+	// What is before is read with [Log.Scan].
+	ErrTooOld = errors.New("records are no longer there to be replayed")
 	// ErrLocked means that another process has the log open.
 	ErrLocked = errors.New("event log is open elsewhere")
 	// ErrNotFound is returned by a [Storage] for an object that is not there.

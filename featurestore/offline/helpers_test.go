@@ -5,6 +5,7 @@ package offline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -38,7 +39,7 @@ func sameRecord(a, b *Record) bool {
 	}
 	for i := range a.Values {
 		x, y := a.Values[i], b.Values[i]
-		if x.kind != y.kind || x.bits != y.bits || x.text != y.text || (x.kind == TypeFloat32List && fmt.Sprint(x.list) != fmt.Sprint(y.list)) {
+		if x.kind != y.kind || x.bits != y.bits || x.text != y.text || (x.kind == TypeFloat32List && !slices.Equal(x.list, y.list)) {
 			return false
 		}
 	}
@@ -84,6 +85,16 @@ func scanAll(t testing.TB, l *Log, q Query) []Record {
 	}
 	must(t, s.Err())
 	must(t, s.Close())
+	return got
+}
+
+func replayAll(t testing.TB, l *Log, after uint64) []Record {
+	t.Helper()
+	var got []Record
+	must(t, l.Replay(context.Background(), after, func(_ string, _ []Column, r *Record) error {
+		got = append(got, r.Clone())
+		return nil
+	}))
 	return got
 }
 

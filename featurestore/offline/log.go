@@ -9,7 +9,6 @@ import (
 	"io"
 	"path"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -40,6 +39,7 @@ type Log struct {
 		storing *chunk
 		free    []*chunk
 		next    uint64 // sequence of the next record
+		durable uint64 // sequence of the last durable record
 		flush   bool   // somebody waits for open
 		queued  struct{ bytes, records int }
 		room    chan struct{} // closed when room is given back; nil if nobody waits
@@ -47,6 +47,9 @@ type Log struct {
 		segments  []*segment // live ones, oldest first
 		active    *segment   // the last of them, if the writer has it open
 		sealAsked chan struct{}
+		held      []*segment // in partitions and kept for Replay, oldest first, without holes up to the live ones
+		heldBytes int64
+		hold      uint64    // sequences above it are kept for Replay
 		manifest  *manifest // never changed, only replaced
 		pins      map[string]int
 		garbage   []garbage
@@ -55,20 +58,6 @@ type Log struct {
 		failing, lost error
 		compactError  error
 	}
-}
-
-// Recovery is what opening a log found.
-type Recovery struct {
-	// Segments is the number of live segments, and Records that of their records.
-	Segments int
-	Records  int64
-	// TornSegment names the segment with a torn tail, if there is one, and TornBytes
-	// is its size. The tail was being written when the machine stopped: none of it
-	// was acknowledged as durable, and it is not part of the log.
-	TornSegment string
-	TornBytes   int64
-	// Orphans is the number of objects removed that no manifest names.
-	Orphans int
 }
 
 // Open opens or makes a log. It reads every live segment, so damage is found here:
@@ -101,145 +90,6 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 }
 
 const lockName = "LOCK"
-
-// recover finds the state of the log, and the number of the next segment.
-func (l *Log) recover(ctx context.Context) (number uint64, err error) {
-	m, err := loadManifest(ctx, l.options.Storage)
-	if err != nil {
-		return 0, err
-	}
-	l.mu.manifest = m
-	if m.Number > 0 { // a process that was killed may have left it seen but not durable
-		if err := m.store(ctx, l.options.Storage); err != nil {
-			return 0, err
-		}
-	}
-	if l.recovered.Orphans, err = removeOrphans(ctx, l.options.Storage, m); err != nil {
-		return 0, err
-	}
-	l.mu.catalog = newCatalog()
-	for _, s := range m.Streams {
-		if err := l.mu.catalog.widen(s); err != nil {
-			return 0, fmt.Errorf("manifest %d: %w", m.Number, err)
-		}
-	}
-	live, err := liveSegments(l.options.files, l.options.Dir, m.Segment)
-	if err != nil {
-		return 0, err
-	}
-	segments, catalog, err := verifyAll(l.options.files, l.options.Dir, live, m.Through, l.mu.catalog)
-	if err != nil {
-		return 0, err
-	}
-	l.mu.catalog, l.mu.segments, l.mu.next = catalog, segments, m.Through
-	// What was read may be in the machine's memory only. The next segment builds on it.
-	if n := len(segments); n > 0 {
-		last := segments[n-1]
-		l.mu.next = last.next
-		if last.torn > 0 {
-			l.recovered.TornSegment, l.recovered.TornBytes = last.name, last.torn
-		}
-		if err := l.options.files.SyncFile(path.Join(l.options.Dir, last.name)); err != nil {
-			return 0, fmt.Errorf("sync segment %s: %w", last.name, err)
-		}
-	}
-	l.recovered.Segments, l.recovered.Records = len(segments), int64(l.mu.next-m.Through)
-	number = m.Segment + 1
-	if n := len(live); n > 0 {
-		number = live[n-1] + 1
-	}
-	return number, l.options.files.SyncDir(l.options.Dir)
-}
-
-// liveSegments lists the segments that are not in partitions yet, and removes what a
-// crash left of others.
-func liveSegments(files fileSystem, dir string, compacted uint64) ([]uint64, error) {
-	found, err := files.List(dir)
-	if err != nil {
-		return nil, err
-	}
-	var live []uint64
-	for _, file := range found {
-		number, ok := segmentNumber(strings.TrimSuffix(file.name, temporarySuffix))
-		switch {
-		case !ok:
-		case strings.HasSuffix(file.name, temporarySuffix) || number <= compacted:
-			if err := files.Remove(path.Join(dir, file.name)); err != nil {
-				return nil, fmt.Errorf("remove %s: %w", file.name, err)
-			}
-		default:
-			live = append(live, number)
-		}
-	}
-	slices.Sort(live)
-	return live, nil
-}
-
-// verifyAll reads segments from the first to the last. Each begins where the one
-// before it ends.
-func verifyAll(files fileSystem, dir string, numbers []uint64, through uint64, known catalog) ([]*segment, catalog, error) {
-	v := verifier{schemas: known}
-	headers := make([]segmentHeader, len(numbers))
-	for i, number := range numbers {
-		reason, err := readHeader(files, dir, number, &headers[i])
-		if err != nil {
-			return nil, known, err
-		}
-		if reason != "" {
-			return nil, known, &CorruptError{Segment: segmentName(number), Reason: reason}
-		}
-	}
-	if len(headers) > 0 && headers[0].base != through {
-		return nil, known, &CorruptError{Segment: segmentName(numbers[0]),
-			Reason: fmt.Sprintf("it begins with sequence %d and the partitions end before %d", headers[0].base, through)}
-	}
-	segments := make([]*segment, len(numbers))
-	for i, number := range numbers {
-		next := uint64(0)
-		if i+1 < len(headers) {
-			next = headers[i+1].base
-		}
-		if err := v.verifyFile(files, dir, segmentName(number), next); err != nil {
-			return nil, v.schemas, err
-		}
-		s := v.segment
-		segments[i] = &s
-	}
-	return segments, v.schemas, nil
-}
-
-// readHeader reads the header of a segment, or says what is wrong with it.
-func readHeader(files fileSystem, dir string, number uint64, h *segmentHeader) (reason string, err error) {
-	name := segmentName(number)
-	file, err := files.Open(path.Join(dir, name))
-	if err != nil {
-		return "", fmt.Errorf("segment %s: %w", name, err)
-	}
-	head := make([]byte, min(framesStart, file.Size()))
-	_, err = file.ReadAt(head, 0)
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return "", fmt.Errorf("segment %s: %w", name, err)
-	}
-	*h, reason = parseHeader(head)
-	if reason == "" && h.number != number {
-		reason = fmt.Sprintf("its header says it is number %d", h.number)
-	}
-	return reason, nil
-}
-
-func (v *verifier) verifyFile(files fileSystem, dir, name string, next uint64) error {
-	file, err := files.Open(path.Join(dir, name))
-	if err != nil {
-		return fmt.Errorf("segment %s: %w", name, err)
-	}
-	return errors.Join(v.verify(file, name, next), file.Close())
-}
-
-// Recovered is what was found when the log was opened.
-func (l *Log) Recovered() Recovery { return l.recovered }
 
 // Close stores what is queued, ends the log's goroutines and lets others open it. It
 // reports records that could not be stored, after one last try. Scans that are open
@@ -344,12 +194,12 @@ type garbage struct {
 	segment bool
 }
 
-// collect removes the garbage that nobody reads.
-func (l *Log) collect(ctx context.Context) error {
+// collect removes the garbage that nobody reads: all, or what is in the folder.
+func (l *Log) collect(ctx context.Context, segmentsOnly bool) error {
 	l.mu.Lock()
 	var gone []garbage
 	l.mu.garbage = slices.DeleteFunc(l.mu.garbage, func(g garbage) bool {
-		if l.mu.pins[g.name] > 0 {
+		if l.mu.pins[g.name] > 0 || (segmentsOnly && !g.segment) {
 			return false
 		}
 		gone = append(gone, g)

@@ -36,6 +36,12 @@ func newMemFS(seed uint64) *memFS {
 	return &memFS{now: map[string]*memFile{}, kept: map[string]*memFile{}, locked: map[string]bool{}, rng: rand.New(rand.NewPCG(seed, 1))}
 }
 
+func (m *memFS) setFault(fault func(op, name string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault = fault
+}
+
 func (m *memFS) check(op, name string) error {
 	if m.fault != nil {
 		return m.fault(op, name)

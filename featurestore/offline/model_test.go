@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -22,6 +23,9 @@ type world struct {
 	log     *Log
 	streams []*Stream
 	serial  int
+
+	sequences map[string]uint64 // of those the log gave one
+	held      uint64            // the highest sequence that some hold did not need
 
 	durable map[string]Record // must be there
 	maybe   map[string]Record // may be there: appended, and nobody said more
@@ -78,17 +82,21 @@ func (w *world) step() {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	switch n := w.rng.IntN(100); {
-	case n < 60:
+	case n < 54:
 		s, r := w.make()
-		if w.streams[s].Append(ctx, &r) == nil {
-			w.maybe[r.ID] = r.Clone()
+		if sequence, err := w.streams[s].AppendSequence(ctx, &r); err == nil {
+			w.maybe[r.ID], w.sequences[r.ID] = r.Clone(), sequence
 		}
-	case n < 75:
+	case n < 60:
+		w.appendBatch(ctx)
+	case n < 70:
 		s, r := w.make()
 		w.maybe[r.ID] = r.Clone()
 		if w.streams[s].AppendSync(ctx, &r) == nil {
 			w.durable[r.ID] = r.Clone()
 		}
+	case n < 75:
+		w.waitDurable(ctx)
 	case n < 82:
 		if w.log.Sync(ctx) == nil {
 			for id, r := range w.maybe {
@@ -101,8 +109,10 @@ func (w *world) step() {
 		}
 	case n < 88:
 		_ = w.log.Compact(ctx) // with faults it may fail; the next one goes on
-	case n < 92:
+	case n < 91:
 		w.check()
+	case n < 93:
+		w.hold()
 	case n < 95:
 		w.fail(0.2, 0)
 	case n < 98:
@@ -120,6 +130,91 @@ func (w *world) step() {
 			}
 		}
 		w.crash()
+	}
+}
+
+func (w *world) appendBatch(ctx context.Context) {
+	s, r := w.make()
+	records := []Record{r}
+	for range w.rng.IntN(20) {
+		if stream, more := w.make(); stream == s {
+			records = append(records, more)
+		}
+	}
+	before := w.log.Next()
+	first, err := w.streams[s].AppendBatch(ctx, records)
+	if err != nil {
+		if w.log.Next() != before {
+			w.t.Fatalf("a batch that was refused moved the sequence: %v", err)
+		}
+		return
+	}
+	for i, r := range records {
+		w.maybe[r.ID], w.sequences[r.ID] = r.Clone(), first+uint64(i)
+	}
+}
+
+// waitDurable waits for some sequence; what is up to it is durable then.
+func (w *world) waitDurable(ctx context.Context) {
+	upTo := w.rng.Uint64N(w.log.Next())
+	if w.log.WaitDurable(ctx, upTo) != nil {
+		return
+	}
+	if w.log.Durable() < upTo {
+		w.t.Fatalf("waited for %d and durable is %d", upTo, w.log.Durable())
+	}
+	for id, sequence := range w.sequences {
+		if r, ok := w.maybe[id]; ok && sequence <= upTo {
+			w.durable[id] = r
+		}
+	}
+}
+
+func (w *world) hold() {
+	after := w.rng.Uint64N(w.log.Next())
+	w.log.Hold(after)
+	w.held = max(w.held, after)
+}
+
+// checkReplay compares a replay with scans: both have the same records from the first
+// that can be replayed, which is no later than was asked for.
+func (w *world) checkReplay() {
+	w.t.Helper()
+	synctest.Wait() // from here on nothing is stored or compacted
+	st := w.log.Stats()
+	if w.options.HoldFromStart && st.ReplayFrom > w.held+1 {
+		w.t.Fatalf("replay is from %d, and all behind %d is held", st.ReplayFrom, w.held)
+	}
+	want := map[uint64]Record{}
+	for _, schema := range modelStreams {
+		for _, r := range scanAll(w.t, w.log, Query{Stream: schema.Stream, Versions: AllVersions}) {
+			want[r.Sequence] = r
+		}
+	}
+	after := st.ReplayFrom - 1
+	if durable := w.log.Durable(); durable > after {
+		after += w.rng.Uint64N(durable - after + 1)
+	}
+	maps.DeleteFunc(want, func(sequence uint64, _ Record) bool { return sequence <= after })
+	last := after
+	for _, r := range replayAll(w.t, w.log, after) {
+		scanned, ok := want[r.Sequence]
+		if !ok || !sameRecord(&r, &scanned) || r.Sequence <= last {
+			w.t.Fatalf("replayed %s with sequence %d after %d: in a scan %v", r.ID, r.Sequence, last, ok)
+		}
+		if given, ok := w.sequences[r.ID]; ok && given != r.Sequence {
+			w.t.Fatalf("record %s got sequence %d and is replayed with %d", r.ID, given, r.Sequence)
+		}
+		delete(want, r.Sequence)
+		last = r.Sequence
+	}
+	if len(want) > 0 {
+		w.t.Fatalf("%d records are in scans and were not replayed", len(want))
+	}
+	if st.ReplayFrom > 1 {
+		if err := w.log.Replay(context.Background(), st.ReplayFrom-2, nil); !errors.Is(err, ErrTooOld) {
+			w.t.Fatalf("replay before %d: %v", st.ReplayFrom, err)
+		}
 	}
 }
 
@@ -146,6 +241,7 @@ func (w *world) crash() {
 	for id := range w.maybe {
 		if _, ok := w.durable[id]; !ok {
 			delete(w.maybe, id)
+			delete(w.sequences, id)
 		}
 	}
 }
@@ -168,6 +264,7 @@ func (w *world) check() map[string]bool {
 			w.t.Fatalf("record %s was acknowledged and is not there", id)
 		}
 	}
+	w.checkReplay()
 	return found
 }
 
@@ -177,9 +274,9 @@ func (w *world) check() map[string]bool {
 // Random operations, faults and crashes; the log holds all it acknowledged, once, and
 // nothing else.
 func TestModel(t *testing.T) {
-	seeds := 60
+	seeds := 30
 	if testing.Short() {
-		seeds = 10
+		seeds = 6
 	}
 	crashes := 0
 	for seed := range seeds {
@@ -189,9 +286,10 @@ func TestModel(t *testing.T) {
 					t.Logf("seed %d", seed)
 				}
 			}()
-			w := &world{t: t, rng: rand.New(rand.NewPCG(uint64(seed), 7)), disk: newMemFS(uint64(seed)), durable: map[string]Record{}, maybe: map[string]Record{}}
+			w := &world{t: t, rng: rand.New(rand.NewPCG(uint64(seed), 7)), disk: newMemFS(uint64(seed)), durable: map[string]Record{}, maybe: map[string]Record{}, sequences: map[string]uint64{}}
 			w.options = quiet(Options{Dir: "log", Snappy: true, GroupBytes: 4 << 10, SegmentBytes: 64 << 10, RowGroupRows: 20, MergeParts: 3,
 				ScanMemory: 1 << 20, CompactMemory: 1 << 20, GroupWait: time.Duration(1+w.rng.IntN(20)) * time.Millisecond, files: w.disk})
+			w.options.HoldFromStart = w.rng.IntN(2) == 0
 			if w.rng.IntN(2) == 0 {
 				w.options.CompactEvery = 50 * time.Millisecond
 			}
@@ -218,7 +316,7 @@ func TestCompactionIsCutAnywhere(t *testing.T) {
 	for cut := 1; ; cut++ {
 		done := false
 		synctest.Test(t, func(t *testing.T) {
-			w := &world{t: t, rng: rand.New(rand.NewPCG(1, 7)), disk: newMemFS(uint64(cut)), durable: map[string]Record{}, maybe: map[string]Record{}}
+			w := &world{t: t, rng: rand.New(rand.NewPCG(1, 7)), disk: newMemFS(uint64(cut)), durable: map[string]Record{}, maybe: map[string]Record{}, sequences: map[string]uint64{}}
 			w.options = quiet(Options{Dir: "log", Snappy: true, MergeParts: 2, files: w.disk})
 			w.open()
 			for round := range 3 {

@@ -71,6 +71,15 @@ type Options struct {
 	// larger: 0 keeps them.
 	RetainBytes int64
 
+	// HoldFromStart opens the log with a hold on every segment that is there, so that
+	// none goes before [Log.Hold] says from where it is needed. Without it, segments
+	// whose records are in partitions are removed when the log is opened.
+	HoldFromStart bool
+	// HoldBytesMax bounds the size of segments that are held for Replay though their
+	// records are in partitions: 0 is 16 GiB. Beyond it the oldest go, and a replay that
+	// needs them meets ErrTooOld.
+	HoldBytesMax int64
+
 	// ScanMemory bounds the records of live segments that one scan holds, in bytes,
 	// over all segments: 0 is 64 MiB, at least 1 MiB.
 	ScanMemory int
@@ -98,6 +107,7 @@ func (o *Options) EnsureDefaults() {
 	or(&o.RowGroupBytes, 32<<20)
 	or(&o.MergeParts, 8)
 	or(&o.MergeBytes, 128<<20)
+	or(&o.HoldBytesMax, 16<<30)
 	or(&o.ScanMemory, 64<<20)
 	or(&o.VersionsMax, 1<<20)
 	if o.Now == nil {
@@ -138,6 +148,7 @@ func (o *Options) Validate() error {
 	within(&p, "MergeBytes", o.MergeBytes, 1, 1<<62)
 	within(&p, "RetainAge", o.RetainAge, 0, 1<<62)
 	within(&p, "RetainBytes", o.RetainBytes, 0, 1<<62)
+	within(&p, "HoldBytesMax", o.HoldBytesMax, 1, 1<<62)
 	within(&p, "ScanMemory", o.ScanMemory, 1<<20, 1<<40)
 	within(&p, "VersionsMax", o.VersionsMax, 1, 1<<26)
 	return errors.Join(p...)

@@ -5,6 +5,7 @@ package offline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -57,44 +58,88 @@ type scratch struct{ bytes []byte }
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // scratchKeepBytes is the size above which a scratch is left to the collector.
-const scratchKeepBytes = 64 << 10
+const scratchKeepBytes = 1 << 20
 
-// enqueue adds an encoded record to the group in the making. With wait, the chunk is
-// asked for at once and its outcome returned.
-func (l *Log) enqueue(ctx context.Context, v *version, raw []byte, event int64, wait bool) (*outcome, error) {
+// putBack keeps the scratch with what its bytes have grown to.
+func (b *scratch) putBack(raw []byte) {
+	if cap(raw) <= scratchKeepBytes {
+		b.bytes = raw
+		scratches.Put(b)
+	}
+}
+
+// enqueue adds encoded records, each behind its length, to the groups in the making,
+// and returns the sequence of the first.
+func (l *Log) enqueue(ctx context.Context, v *version, raw []byte, count int) (first uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.awaitRoomLocked(ctx, len(raw)); err != nil {
-		return nil, err
+	if err := l.awaitRoomLocked(ctx, len(raw), count); err != nil {
+		return 0, err
 	}
+	first = l.mu.next
+	l.mu.queued.bytes += len(raw)
+	l.mu.queued.records += count
+	l.mu.counts.Appended += int64(count)
+	for len(raw) > 0 {
+		size := 4 + int(le.Uint32(raw))
+		l.addLocked(v, raw[:size])
+		raw = raw[size:]
+	}
+	return first, nil
+}
+
+// addLocked adds an encoded record, with its length, to the group in the making.
+func (l *Log) addLocked(v *version, raw []byte) {
 	c := l.mu.open
 	if c != nil && len(c.frame)-chunkHeadBytes+len(raw) > l.options.GroupBytes {
 		l.mu.full = append(l.mu.full, c)
 		c = nil
-		l.wakeWriter()
 	}
 	if c == nil {
 		c = l.newChunkLocked()
 		l.wakeWriter() // it sets its alarm for the end of GroupWait
 	}
+	event := int64(le.Uint64(raw[4+4:]))
 	c.frame = append(c.frame, raw...)
 	c.head.count++
 	c.head.minEvent = min(c.head.minEvent, event)
 	c.head.maxEvent = max(c.head.maxEvent, event)
 	c.versionMax = max(c.versionMax, v.number)
 	l.mu.next++
-	l.mu.queued.bytes += len(raw)
-	l.mu.queued.records++
-	l.mu.counts.Appended++
 	if len(c.frame) >= l.options.GroupBytes {
 		l.wakeWriter()
 	}
-	if !wait {
+}
+
+// outcomeLocked is what a record waits for: nil if it is durable, or cannot be any
+// more. The sequence must have been given.
+func (l *Log) outcomeLocked(sequence uint64) (*outcome, error) {
+	if sequence <= l.mu.durable {
 		return nil, nil
 	}
-	l.mu.flush = true
-	l.wakeWriter()
+	if l.mu.lost != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotDurable, l.mu.lost)
+	}
+	c := l.mu.storing
+	switch at, found := slices.BinarySearchFunc(l.mu.full, sequence, (*chunk).compare); {
+	case found:
+		c = l.mu.full[at]
+	case c == nil || c.compare(sequence) < 0:
+		c = l.mu.open
+		l.mu.flush = true
+	}
 	return c.await(), nil
+}
+
+// compare tells whether the chunk is before a sequence, has it, or is behind it.
+func (c *chunk) compare(sequence uint64) int {
+	switch {
+	case sequence < c.head.base:
+		return 1
+	case sequence < c.head.base+uint64(c.head.count):
+		return 0
+	}
+	return -1
 }
 
 func (l *Log) newChunkLocked() *chunk {
@@ -109,18 +154,18 @@ func (l *Log) newChunkLocked() *chunk {
 	return c
 }
 
-// awaitRoomLocked returns when a record of that size may be added. l.mu must be held;
+// awaitRoomLocked returns when records of that size and number may be added. l.mu must be held;
 // it is released and retaken while waiting.
-func (l *Log) awaitRoomLocked(ctx context.Context, size int) error {
+func (l *Log) awaitRoomLocked(ctx context.Context, size, count int) error {
 	var expired <-chan time.Time
 	for {
 		switch q := &l.mu.queued; {
 		case l.mu.closed:
 			return ErrClosed
-		case q.records == 0 || (q.bytes+size <= l.options.QueueBytes && q.records < l.options.QueueRecords):
+		case q.records == 0 || (q.bytes+size <= l.options.QueueBytes && q.records+count <= l.options.QueueRecords):
 			return nil
 		case l.options.WaitWhenFull == 0:
-			l.mu.counts.Dropped++
+			l.mu.counts.Dropped += int64(count)
 			return ErrFull
 		}
 		if expired == nil && l.options.WaitWhenFull > 0 {
@@ -136,7 +181,7 @@ func (l *Log) awaitRoomLocked(ctx context.Context, size int) error {
 		err := awaitRoom(ctx, room, expired)
 		l.mu.Lock()
 		if err != nil {
-			l.mu.counts.Dropped++
+			l.mu.counts.Dropped += int64(count)
 			return err
 		}
 	}
@@ -211,17 +256,6 @@ func (l *Log) pollDuty() duty {
 	}
 	l.mu.open, l.mu.flush, l.mu.storing = nil, false, c
 	return duty{group: c}
-}
-
-// lastChunkLocked is the chunk that is stored last of all queued ones; nil if none.
-func (l *Log) lastChunkLocked() *chunk {
-	switch n := len(l.mu.full); {
-	case l.mu.open != nil:
-		return l.mu.open
-	case n > 0:
-		return l.mu.full[n-1]
-	}
-	return l.mu.storing
 }
 
 // releaseLocked gives the room of a group back.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -64,7 +65,7 @@ func TestQueueIsBounded(t *testing.T) {
 // Appends, scans, compactions and declarations at once; run it with -race.
 func TestConcurrency(t *testing.T) {
 	ctx := t.Context()
-	l := openLog(t, Options{GroupBytes: 4 << 10, SegmentBytes: 64 << 10, CompactEvery: time.Millisecond, GroupWait: time.Millisecond, RowGroupRows: 100, WaitWhenFull: -1})
+	l := openLog(t, Options{HoldFromStart: true, GroupBytes: 4 << 10, SegmentBytes: 64 << 10, CompactEvery: time.Millisecond, GroupWait: time.Millisecond, RowGroupRows: 100, WaitWhenFull: -1})
 	declare(t, l, everyType)
 	const writers, each = 4, 400
 	var group sync.WaitGroup
@@ -75,9 +76,15 @@ func TestConcurrency(t *testing.T) {
 			for i := 0; i < each && err == nil; i++ {
 				r := sample(i)
 				r.ID = fmt.Sprintf("%d-%d", w, i)
-				if i%50 == 49 {
+				switch i % 50 {
+				case 49:
 					err = s.AppendSync(ctx, &r)
-				} else {
+				case 24:
+					var sequence uint64
+					if sequence, err = s.AppendSequence(ctx, &r); err == nil {
+						err = l.WaitDurable(ctx, sequence)
+					}
+				default:
 					err = s.Append(ctx, &r)
 				}
 			}
@@ -110,6 +117,19 @@ func TestConcurrency(t *testing.T) {
 		for range 10 {
 			errs <- l.Compact(ctx)
 		}
+	})
+	group.Go(func() { // replays as an online store would, and lets go what it has
+		var err error
+		for after := uint64(0); after < writers*each && err == nil; runtime.Gosched() {
+			err = l.Replay(ctx, after, func(_ string, _ []Column, r *Record) error {
+				if after++; r.Sequence != after {
+					return fmt.Errorf("replayed %d, want %d", r.Sequence, after)
+				}
+				return nil
+			})
+			l.Hold(after - min(after, 100))
+		}
+		errs <- err
 	})
 	group.Wait()
 	close(errs)

@@ -40,7 +40,7 @@ func Repair(ctx context.Context, o Options) (done []Repaired, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("repair event log %s: %w", o.Dir, err)
 	}
-	live, err := liveSegments(o.files, o.Dir, m.Segment)
+	_, live, err := listSegments(o.files, o.Dir, m.Segment)
 	if err != nil {
 		return nil, fmt.Errorf("repair event log %s: %w", o.Dir, err)
 	}

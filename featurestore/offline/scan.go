@@ -100,7 +100,7 @@ func (v *view) release() {
 		}
 	}
 	v.log.mu.Unlock()
-	_ = v.log.collect(context.Background()) // what fails is tried again, and reported, by the next compaction
+	_ = v.log.collect(context.Background(), false) // what fails is tried again, and reported, by the next compaction
 }
 
 // inputs are the sources for a filter, each opened when it is reached.

@@ -42,21 +42,59 @@ func segmentNumber(name string) (uint64, bool) {
 	return n, err == nil
 }
 
-// frameReader reads frames one after another.
+// frameReader reads frames one after another. The zero value needs a reset.
 type frameReader struct {
-	in      *bufio.Reader
+	in      io.ReaderAt
 	salt    uint64
 	offset  int64 // of the next frame
 	end     int64
-	head    [frameHeadBytes]byte
-	payload []byte // of the last frame; used again for the next
+	window  []byte // bytes from offset on, as far as they were read
+	buffer  []byte // the window is a part of it
+	payload []byte // of the last frame, in the buffer; good until the next
 }
 
 // readAhead is how many bytes of a segment are read at once.
 const readAhead = 256 << 10
 
 func newFrameReader(r io.ReaderAt, salt uint64, offset, end int64) *frameReader {
-	return &frameReader{in: bufio.NewReaderSize(io.NewSectionReader(r, offset, end-offset), readAhead), salt: salt, offset: offset, end: end}
+	f := new(frameReader)
+	f.reset(r, salt, offset, end)
+	return f
+}
+
+// reset begins anew and keeps the memory.
+func (f *frameReader) reset(r io.ReaderAt, salt uint64, offset, end int64) {
+	f.in, f.salt, f.offset, f.end, f.window = r, salt, offset, end, nil
+}
+
+// seek moves a reader; to where it is already costs nothing.
+func (f *frameReader) seek(r io.ReaderAt, offset int64) {
+	if f.offset != offset {
+		f.reset(r, f.salt, offset, f.end)
+	}
+}
+
+// want has n bytes, of those before the end, in the window.
+func (f *frameReader) want(n int) error {
+	if len(f.window) >= n {
+		return nil
+	}
+	size := int(min(int64(max(n, readAhead)), f.end-f.offset))
+	have := len(f.window)
+	if cap(f.buffer) < size {
+		f.buffer = make([]byte, size)
+	}
+	f.buffer = f.buffer[:cap(f.buffer)]
+	copy(f.buffer, f.window)
+	read, err := f.in.ReadAt(f.buffer[have:size], f.offset+int64(have))
+	f.window = f.buffer[:have+read]
+	if len(f.window) >= n {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("read offset %d: %w", f.offset, err)
 }
 
 // next reads a frame. A reason says what is wrong with its bytes; an error, that they
@@ -69,27 +107,26 @@ func (f *frameReader) next() (head frameHead, reason string, err error) {
 	if left < frameHeadBytes {
 		return head, "the file ends within the head of a frame", nil
 	}
-	if _, err := io.ReadFull(f.in, f.head[:]); err != nil {
-		return head, "", fmt.Errorf("read offset %d: %w", f.offset, err)
+	if err := f.want(frameHeadBytes); err != nil {
+		return head, "", err
 	}
-	head, reason = parseFrameHead(f.head[:], f.salt, f.offset)
+	head, reason = parseFrameHead(f.window, f.salt, f.offset)
 	if reason != "" {
 		return head, reason, nil
 	}
-	if int64(head.bytes) > left-frameHeadBytes {
+	size := frameHeadBytes + head.bytes
+	if int64(size) > left {
 		return head, "the file ends within a frame", nil
 	}
-	if cap(f.payload) < head.bytes {
-		f.payload = make([]byte, head.bytes)
+	if err := f.want(size); err != nil {
+		return head, "", err
 	}
-	f.payload = f.payload[:head.bytes]
-	if _, err := io.ReadFull(f.in, f.payload); err != nil {
-		return head, "", fmt.Errorf("read offset %d: %w", f.offset, err)
-	}
+	f.payload = f.window[frameHeadBytes:size:size]
 	if checksum(f.payload) != head.crc {
 		return head, "checksum of the frame's content does not match", nil
 	}
-	f.offset += frameHeadBytes + int64(head.bytes)
+	f.window = f.window[size:]
+	f.offset += int64(size)
 	return head, "", nil
 }
 

@@ -27,6 +27,13 @@ type Stats struct {
 	SegmentBytes int64
 	LagRecords   int64
 	CompactLag   time.Duration
+	// HeldSegments are kept for Replay though their records are in partitions;
+	// HoldsBroken counts those that went before Hold allowed it, for HoldBytesMax.
+	// ReplayFrom is the first sequence that can be replayed.
+	HeldSegments int
+	HeldBytes    int64
+	HoldsBroken  int64
+	ReplayFrom   uint64
 	// Partitions, their size and their rows.
 	Partitions     int
 	PartitionBytes int64
@@ -44,7 +51,7 @@ type counts struct {
 	Appended, Dropped, Stored, Lost            int64
 	StoredBytes, Groups                        int64
 	WriteTime, SyncTime, SyncTimeMax           time.Duration
-	StoreErrors                                int64
+	StoreErrors, HoldsBroken                   int64
 	Compactions, CompactedRecords, RetiredRows int64
 }
 
@@ -59,6 +66,7 @@ func (l *Log) Stats() Stats {
 		StoredBytes: n.StoredBytes, Groups: n.Groups,
 		WriteTime: n.WriteTime, SyncTime: n.SyncTime, SyncTimeMax: n.SyncTimeMax,
 		StoreErrors: n.StoreErrors, Failing: l.mu.failing,
+		HeldSegments: len(l.mu.held), HeldBytes: l.mu.heldBytes, HoldsBroken: n.HoldsBroken, ReplayFrom: l.replayFromLocked(),
 		Segments: len(l.mu.segments), Partitions: len(l.mu.manifest.Parts),
 		Compactions: n.Compactions, CompactedRecords: n.CompactedRecords, RetiredRows: n.RetiredRows,
 		CompactError: l.mu.compactError, ScansOpen: len(l.mu.pins),

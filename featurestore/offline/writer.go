@@ -48,12 +48,15 @@ func (w *writer) run() {
 }
 
 // storeOrRetry stores a group however often it takes. After Close it tries once more
-// and then counts the records as lost.
+// and then counts the records as lost, and all behind them: sequences have no holes.
 func (w *writer) storeOrRetry(c *chunk, alarm *time.Timer) {
 	wait := retryWaitMin
 	for {
 		closed := w.log.isClosed()
-		err := w.store(c)
+		err := w.log.lostBefore()
+		if err == nil {
+			err = w.store(c)
+		}
 		if err == nil {
 			return
 		}
@@ -202,7 +205,15 @@ func (l *Log) stored(s *segment, c *chunk, wrote, synced time.Duration) {
 	n.SyncTime += synced
 	n.SyncTimeMax = max(n.SyncTimeMax, synced)
 	l.mu.failing = nil
+	l.mu.durable = s.next - 1
 	l.releaseLocked(c)
+}
+
+// lostBefore is why an earlier group was given up, if one was.
+func (l *Log) lostBefore() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.lost
 }
 
 // storeFailed tells those who wait for a group that it is not durable, and whether

@@ -43,6 +43,15 @@ func (s *State) init(v *View) error {
 // exact as of its time; one before it also sees what arrived since.
 func (s *State) Now() (int64, bool) { return s.now, s.view != 0 }
 
+// Newest returns when the newest event not after a time happened, and false if there is
+// none. It is what MaxAge is measured from.
+func (s *State) Newest(at int64) (int64, bool) {
+	if newest, found := s.newest(at); found {
+		return newest, true
+	}
+	return 0, false
+}
+
 // Len returns the number of entries: events and tiles.
 func (s *State) Len() int { return int(s.entries) }
 
