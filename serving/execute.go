@@ -5,6 +5,7 @@ package serving
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 
@@ -205,9 +206,7 @@ func (m *servedModel) answer(r *request, rest []tensor.Tensor) error {
 		return err
 	}
 	if r.wantValues {
-		for i := range r.values {
-			r.values[i].Data = append([]byte(nil), r.values[i].Data...)
-		}
+		r.keepValues()
 		return nil
 	}
 	var parameters []byte
@@ -219,6 +218,21 @@ func (m *servedModel) answer(r *request, rest []tensor.Tensor) error {
 	clear(r.values) // they alias the instance's memory
 	r.values = r.values[:0]
 	return err
+}
+
+// keepValues copies the values out of the instance's memory.
+func (r *request) keepValues() {
+	size := 0
+	for i := range r.values {
+		size += len(r.values[i].Data)
+	}
+	memory := slices.Grow(r.valueBytes[:0], size)
+	for i := range r.values {
+		from := len(memory)
+		memory = append(memory, r.values[i].Data...)
+		r.values[i].Data = memory[from:len(memory):len(memory)]
+	}
+	r.valueBytes = memory
 }
 
 // rowsSize is the number of bytes that the first rows of an output take.

@@ -5,6 +5,7 @@ package serving
 import (
 	"context"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/mem"
 
@@ -33,7 +34,7 @@ func hotPath(t testing.TB) func() {
 	q.Inputs[0].Shape = []int64{1, 32}
 	message := encoded(t, q)
 	service := &inferenceService{server: ts.Server}
-	c := newCodec()
+	c := Codec()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	received := mem.BufferSlice{mem.SliceBuffer(message)}
@@ -64,6 +65,45 @@ func TestUnaryRequestAllocations(t *testing.T) {
 	if got := testing.AllocsPerRun(1000, request); got > 3 {
 		t.Errorf("%v allocations per request, want at most 3", got)
 	}
+}
+
+// BenchmarkFronts is one request, from the caller's numbers to its answer, by a call and
+// over gRPC on loopback.
+func BenchmarkFronts(b *testing.B) {
+	backend := &scriptedBackend{signature: signatureOf(tensor.Shape{-1, 32}, []string{"X"}, []string{"Y"}), run: func(*engine.Binding) error { return nil }}
+	ts := startServer(b, modelFiles{"hot/config.pbtxt": `backend: "scripted" max_batch_size: 64 dynamic_batching { }`, "hot/1/model.onnx": ""}, withBackend(backend))
+	row := floatBytes(make([]float32, 32)...)
+	b.Run("front=call", func(b *testing.B) {
+		b.ReportAllocs()
+		call := ts.NewCall()
+		for b.Loop() {
+			if err := call.Begin("hot", ""); err != nil {
+				b.Fatal(err)
+			}
+			memory, err := call.Input(0, 1)
+			if err != nil {
+				b.Fatal(err)
+			}
+			copy(memory, row)
+			if err := call.Run(context.Background(), time.Time{}); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := call.Output(0); err != nil {
+				b.Fatal(err)
+			}
+			call.Release()
+		}
+	})
+	b.Run("front=grpc", func(b *testing.B) {
+		b.ReportAllocs()
+		q := floatRequest("hot", "X", []int64{1, 32}, make([]float32, 32)...)
+		for b.Loop() {
+			q.RawInputContents[0] = row
+			if _, err := ts.inference.ModelInfer(context.Background(), q); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // BenchmarkCodecToResponse is the cost of a lone unary request in our code, with a

@@ -33,8 +33,13 @@ func (s *Server) prepare(ctx context.Context, r *request) error {
 	if m.decoupled && !r.stream {
 		return &Error{codes.Unimplemented, "ModelInfer RPC doesn't support models with decoupled transaction policy"}
 	}
-	if err := r.check(m); err != nil {
-		m.stats.RecordFailure(stats.Other, batching.Now()-r.received)
+	return r.resolve(ctx)
+}
+
+// resolve checks the request against its model and gives it its place in the queue.
+func (r *request) resolve(ctx context.Context) error {
+	if err := r.check(r.model); err != nil {
+		r.model.stats.RecordFailure(stats.Other, batching.Now()-r.received)
 		return err
 	}
 	r.Owner = r

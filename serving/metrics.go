@@ -7,17 +7,24 @@ import (
 	"net/http"
 	"net/http/pprof"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// registerMetrics collects the models' statistics, the Go runtime and the process.
+// registerMetrics collects the models' statistics, the Go runtime and the process, and
+// what the options add.
 func (s *Server) registerMetrics() error {
-	return errors.Join(
-		s.metrics.Register(s.stats),
-		s.metrics.Register(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll))),
-		s.metrics.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
-	)
+	all := []prometheus.Collector{
+		s.stats,
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll)),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	}
+	var errs []error
+	for _, c := range append(all, s.options.Collectors...) {
+		errs = append(errs, s.metrics.Register(c))
+	}
+	return errors.Join(errs...)
 }
 
 // metricsHandler serves /metrics and the profiles of /debug/pprof.

@@ -36,6 +36,8 @@ type servedModel struct {
 	noInputs []boundInput
 	// uniform: all requests have the same shape but for the number of rows.
 	uniform bool
+	// takes and gives describe inputs and offered outputs to callers in process.
+	takes, gives []TensorInfo
 	// head is the encoded start of every reply: model name and version.
 	head []byte
 	// replyBytesMax is the largest message that can be sent.
@@ -52,12 +54,14 @@ type servedModel struct {
 
 // inputInfo is one input of the model as requests must send it.
 type inputInfo struct {
-	name     string
-	datatype tensor.Datatype
-	shape    tensor.Shape // with the batch dimension as -1 where there is one
-	reshape  tensor.Shape // what the model takes instead of the inner dimensions; nil for the same
-	batched  bool
-	optional bool
+	name string
+	// nameText and datatypeText are the names as requests spell them.
+	nameText, datatypeText []byte
+	datatype               tensor.Datatype
+	shape                  tensor.Shape // with the batch dimension as -1 where there is one
+	reshape                tensor.Shape // what the model takes instead of the inner dimensions; nil for the same
+	batched                bool
+	optional               bool
 }
 
 // newServedModel binds a loaded version, for repository.Options.Attach.
@@ -77,6 +81,7 @@ func newServedModel(v *repository.Version, registry *stats.Registry, limits Limi
 	m.head = appendBytesField(m.head, replyVersion, strconv.FormatInt(v.Number, 10))
 	m.describeInputs()
 	m.describeOutputs()
+	m.describeToCallers()
 	m.stats = registry.Open(stats.ID{Model: v.Model, Version: v.Number, Tags: v.Config.MetricTags})
 	m.stats.SetLoadDuration(v.LoadDuration)
 	open := m.openBatcher
@@ -94,7 +99,10 @@ func newServedModel(v *repository.Version, registry *stats.Registry, limits Limi
 func (m *servedModel) describeInputs() {
 	config := m.version.Config
 	for _, spec := range m.version.Signature.Inputs {
-		info := inputInfo{name: spec.Name, datatype: spec.Datatype, shape: spec.Shape, optional: spec.Optional, batched: m.maxBatchSize > 0}
+		info := inputInfo{
+			name: spec.Name, nameText: []byte(spec.Name), datatype: spec.Datatype, datatypeText: []byte(spec.Datatype.String()),
+			shape: spec.Shape, optional: spec.Optional, batched: m.maxBatchSize > 0,
+		}
 		for i := range config.Input {
 			in := &config.Input[i]
 			if in.Name != spec.Name {

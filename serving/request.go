@@ -22,9 +22,9 @@ import (
 // copying tensor bytes, checked against its model, queued, run, answered.
 //
 // Requests are pooled. A front (gRPC unary, gRPC stream, REST) takes one with
-// newRequest, and whoever sends or drops the answer gives it back with release.
-// In between it has one owner at a time: the front, then the batcher from Do or
-// Submit until the item is done, then the front again.
+// newRequest, and whoever sends or drops the answer gives it back with release; a Call
+// has one of its own. In between it has one owner at a time: the front, then the
+// batcher from Do or Submit until the item is done, then the front again.
 type request struct {
 	batching.Item
 	ready chan struct{} // one token when a streamed request is done
@@ -55,9 +55,10 @@ type requestState struct {
 	// The answer.
 	reply      *[]byte // an encoded ModelInferResponse, for gRPC
 	stream     bool    // encode as a ModelStreamInferResponse
-	wantValues bool    // leave values instead of an encoded reply, for REST
+	wantValues bool    // leave values instead of an encoded reply, for REST and calls
 	values     []tensor.Tensor
 	replyDims  []int64 // the values' shapes
+	valueBytes []byte  // the values' data, if they are wanted
 	decodeErr  error
 	outcome    *Error // why a streamed request failed, for its client
 }
@@ -102,6 +103,13 @@ func newRequest() *request { return requestPool.Get().(*request) }
 
 // release gives the request, its message and its model back.
 func (r *request) release() {
+	r.reset()
+	requestPool.Put(r)
+}
+
+// reset gives back what the request holds, and forgets the rest but for memory of a
+// size that is worth keeping.
+func (r *request) reset() {
 	if r.acquired != nil {
 		r.acquired.Release()
 	}
@@ -116,17 +124,24 @@ func (r *request) release() {
 	clear(r.raw)
 	clear(r.bound)
 	clear(r.values)
-	scratch := r.scratch[:0]
-	if cap(scratch) > 1<<20 {
-		scratch = nil
-	}
 	r.requestState = requestState{
-		inputs: r.inputs[:0], outputs: r.outputs[:0], raw: r.raw[:0], dims: r.dims[:0], scratch: scratch,
-		bound: r.bound[:0], values: r.values[:0], replyDims: r.replyDims[:0],
+		inputs: r.inputs[:0], outputs: r.outputs[:0], raw: r.raw[:0], dims: r.dims[:0], scratch: keepable(r.scratch),
+		bound: r.bound[:0], values: r.values[:0], replyDims: r.replyDims[:0], valueBytes: keepable(r.valueBytes),
 	}
 	r.Err, r.Deadline = nil, 0
-	requestPool.Put(r)
 }
+
+// keepable is memory to use again, nil for more than memoryKeptMax.
+func keepable(memory []byte) []byte {
+	if cap(memory) > memoryKeptMax {
+		return nil
+	}
+	return memory[:0]
+}
+
+// memoryKeptMax is the largest memory that a request keeps between two uses, for each
+// kind of memory.
+const memoryKeptMax = 1 << 20
 
 // shape is the shape that input i was sent with.
 func (r *request) shape(i *requestInput) tensor.Shape {

@@ -50,7 +50,10 @@ func (s *Server) restHandler() http.Handler {
 	handle("POST /v2/repository/index", s.restIndex)
 	handle("POST /v2/repository/models/{model}/load", s.restLoad)
 	handle("POST /v2/repository/models/{model}/unload", s.restUnload)
-	return boundStalls(explainMisses(mux))
+	if s.options.Routes != nil {
+		s.options.Routes(mux)
+	}
+	return boundBodies(explainMisses(mux), int64(s.limits.MessageBytesMax))
 }
 
 // explainMisses answers calls that no route takes as all other errors are answered.

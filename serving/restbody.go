@@ -44,9 +44,7 @@ func parseJSON(body []byte, v any) error {
 // readBody reads a body of bounded size, decompressing it where it says so.
 func (s *Server) readBody(w http.ResponseWriter, q *http.Request) ([]byte, error) {
 	limit := int64(s.limits.MessageBytesMax)
-	conn := http.NewResponseController(w)
-	sent := steadyReader{http.MaxBytesReader(w, q.Body, limit), conn}
-	reader, err := decompressor(q.Header.Get("Content-Encoding"), sent)
+	reader, err := decompressor(q.Header.Get("Content-Encoding"), q.Body)
 	if err != nil {
 		return nil, bodyError(err, limit)
 	}
@@ -57,9 +55,9 @@ func (s *Server) readBody(w http.ResponseWriter, q *http.Request) ([]byte, error
 	if int64(len(body)) > limit {
 		return nil, bodyError(&http.MaxBytesError{Limit: limit}, limit)
 	}
-	// The answer may take its time. After an error the deadline stands, because what
-	// is left of the body is still read away.
-	_ = conn.SetReadDeadline(time.Time{})
+	// The answer may take its time, also where a compressed body ended before its end was
+	// read. After an error the deadline stands: what is left is still read away.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return body, nil
 }
 
@@ -89,26 +87,32 @@ func bodyError(err error, limit int64) error {
 	return invalidArgument("read request body: %v", err)
 }
 
-// boundStalls begins each call with a bounded time for its body, which endpoints
+// boundBodies gives each call a body of bounded size and of bounded time, which endpoints
 // that want no body leave unread.
-func boundStalls(next http.Handler) http.Handler {
+func boundBodies(next http.Handler, limit int64) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if q.Body != http.NoBody {
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyStallMax))
+			conn := http.NewResponseController(w)
+			_ = conn.SetReadDeadline(time.Now().Add(bodyStallMax))
+			q.Body = steadyBody{http.MaxBytesReader(w, q.Body, limit), conn}
 		}
 		next.ServeHTTP(w, q)
 	})
 }
 
-// steadyReader cuts the connection of a client that stops sending.
-type steadyReader struct {
-	io.Reader
+// steadyBody cuts the connection of a client that stops sending before the end.
+type steadyBody struct {
+	io.ReadCloser
 	conn *http.ResponseController
 }
 
-func (r steadyReader) Read(p []byte) (int, error) {
-	_ = r.conn.SetReadDeadline(time.Now().Add(bodyStallMax))
-	return r.Reader.Read(p)
+func (b steadyBody) Read(p []byte) (int, error) {
+	_ = b.conn.SetReadDeadline(time.Now().Add(bodyStallMax))
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		_ = b.conn.SetReadDeadline(time.Time{}) // the answer may take its time
+	}
+	return n, err
 }
 
 // compressBody compresses a body with what the client accepts, and says so in the

@@ -6,7 +6,8 @@
 // A request passes through one chain, whichever front it came in by: decoded into
 // a pooled object (request.go), checked against its model (check.go), queued and
 // batched (package batching), run and answered from the instance's own memory
-// (execute.go, reply.go). Wire types end here: engine and batching know none.
+// (execute.go, reply.go). Wire types end here: engine and batching know none. A Call
+// (call.go) takes the same way from within the process, with no message at either end.
 //
 // A stop finishes what is in flight and refuses the rest: requests that were accepted
 // are answered, streams end when they have nothing left to answer, watches are told.
@@ -61,6 +62,20 @@ type Options struct {
 	ExitOnError bool
 	// ExitTimeout is how long requests in flight may take after a stop. Default 30 s.
 	ExitTimeout time.Duration
+	// Services register more gRPC services on the port, seen by reflection like our own.
+	// A panic in them ends the process.
+	Services []func(grpc.ServiceRegistrar)
+	// Routes adds more routes to the REST port. Bodies are bounded by
+	// Limits.MessageBytesMax and in how long a client may stall in the middle of one. A
+	// pattern that the server has itself panics, as with any http.ServeMux.
+	Routes func(mux *http.ServeMux)
+	// Collectors are more metrics on the metrics port.
+	Collectors []prometheus.Collector
+	// OnStop is called once when a stop begins, before anything is taken away: requests to
+	// Services and Routes still come in and calls still run models. It must refuse new
+	// requests, end streams that have nothing left to answer, and wait for what is in
+	// flight, at most until its context ends with the exit timeout.
+	OnStop func(context.Context) error
 	// LatencyHistograms switches the latency histograms of the metrics on.
 	LatencyHistograms bool
 	Limits            Limits
@@ -189,6 +204,9 @@ func (s *Server) stop(faces []face) error {
 	defer cancel()
 	s.log.Info("stopping: requests in flight are finished", "timeout", s.options.ExitTimeout)
 	var errs []error
+	if s.options.OnStop != nil {
+		errs = append(errs, s.options.OnStop(ctx))
+	}
 	for _, f := range faces {
 		if f.afterUnload {
 			continue
@@ -236,11 +254,16 @@ func (s *Server) grpcFace(l net.Listener) face {
 	if s.options.TLS != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(s.options.TLS)))
 	}
-	server := grpc.NewServer(append(options, grpc.ForceServerCodecV2(newCodec()))...)
+	server := grpc.NewServer(append(options, grpc.ForceServerCodecV2(Codec()))...)
 	s.registerServices(server)
 	return face{
-		name:  "gRPC",
-		serve: func() error { return server.Serve(l) },
+		name: "gRPC",
+		serve: func() error {
+			if err := server.Serve(l); !errors.Is(err, grpc.ErrServerStopped) { // stopped before it began
+				return err
+			}
+			return nil
+		},
 		stop: func(ctx context.Context) error {
 			done := make(chan struct{})
 			go func() { // ends with the last handler, even after a cut

@@ -63,7 +63,7 @@ func startServer(t testing.TB, files modelFiles, change ...func(*Options)) *test
 	}
 	o := Options{
 		GRPC: listen(), HTTP: listen(), Metrics: listen(),
-		Version: "test", LatencyHistograms: true, StrictReadiness: true, ExitTimeout: 20 * time.Second,
+		Version: "test", LatencyHistograms: true, StrictReadiness: true, ExitTimeout: time.Minute,
 		Repository: repository.Options{Paths: []string{dir}, Mode: repository.ModeExplicit, LoadModels: []string{"*"}, Backends: builtin.Backends()},
 		Logger:     slog.New(slog.DiscardHandler),
 	}
@@ -110,7 +110,7 @@ func startServer(t testing.TB, files modelFiles, change ...func(*Options)) *test
 }
 
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -27,6 +27,9 @@ func (s *Server) registerServices(server *grpc.Server) {
 	server.RegisterService(inferenceServiceDesc(), &inferenceService{server: s})
 	millracev1.RegisterAdminServer(server, &adminService{server: s})
 	grpc_health_v1.RegisterHealthServer(server, s.health)
+	for _, register := range s.options.Services {
+		register(server)
+	}
 	reflection.Register(server)
 }
 

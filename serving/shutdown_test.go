@@ -196,6 +196,33 @@ func TestStopWhileLoading(t *testing.T) {
 	checkLeaks(t)
 }
 
+// TestStopAtOnce: a server that is stopped before its goroutines have run ends in order.
+func TestStopAtOnce(t *testing.T) {
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		var faces [3]net.Listener
+		for i := range faces {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			faces[i] = l
+		}
+		s, err := NewServer(Options{
+			GRPC: faces[0], HTTP: faces[1], Metrics: faces[2], Logger: slog.New(slog.DiscardHandler),
+			Repository: repository.Options{Paths: []string{t.TempDir()}, Backends: []engine.Backend{&scriptedBackend{}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Serve(stopped); err != nil {
+			t.Fatalf("Serve: %v", err)
+		}
+	}
+	checkLeaks(t)
+}
+
 // TestExitOnError: a server that must have all its models does not start without.
 func TestExitOnError(t *testing.T) {
 	dir := t.TempDir()

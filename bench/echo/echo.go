@@ -74,7 +74,12 @@ func New(o Options) (*Server, error) {
 }
 
 // Serve accepts connections until Stop. It closes the listener.
-func (s *Server) Serve(listener net.Listener) error { return s.grpc.Serve(listener) }
+func (s *Server) Serve(listener net.Listener) error {
+	if err := s.grpc.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) { // stopped before it began
+		return err
+	}
+	return nil
+}
 
 // Stop ends all connections and waits for their calls to end.
 func (s *Server) Stop() { s.grpc.Stop() }

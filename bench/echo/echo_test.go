@@ -94,3 +94,18 @@ func TestInvalidOptions(t *testing.T) {
 		}
 	}
 }
+
+func TestStopBeforeServe(t *testing.T) {
+	server, err := echo.New(echo.Options{Response: &inference.ModelInferResponse{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	if err := server.Serve(listener); err != nil {
+		t.Errorf("serve after a stop: %v", err)
+	}
+}

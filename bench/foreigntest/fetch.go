@@ -12,12 +12,17 @@ import (
 	"testing"
 )
 
-// Python returns an interpreter with the packages of a requirements file.
+// Python returns an interpreter with the packages of a requirements file. They are kept
+// for the interpreter they were fetched for: another one cannot load them.
 func Python(t testing.TB, requirements string) string {
 	t.Helper()
 	python := lookPath(t, "python3")
 	file, pins := pinFile(t, requirements)
-	folder := fetched(t, "python", pins, func(ctx context.Context, folder string) error {
+	which, stderr, err := run(exec.CommandContext(t.Context(), python, "-c", "import sys; print(sys.version, sys.base_prefix)"))
+	if err != nil {
+		t.Skipf("python3 does not run: %v: %s", err, lastLine(stderr))
+	}
+	folder := fetched(t, "python", append(pins, which...), func(ctx context.Context, folder string) error {
 		if err := fetch(exec.CommandContext(ctx, python, "-m", "venv", folder)); err != nil {
 			return err
 		}

@@ -28,8 +28,16 @@ import (
 	"time"
 )
 
-// fetchTimeout bounds the making of one folder.
-const fetchTimeout = 5 * time.Minute
+const (
+	// fetchTimeout bounds all that one test process fetches, so that a network that
+	// answers nothing ends in skipped tests and not in the time limit of go test.
+	fetchTimeout = 5 * time.Minute
+	// endTimeout is how long programs that a killed one started may keep its output open.
+	endTimeout = 10 * time.Second
+)
+
+// fetching is how long the fetches of this process took.
+var fetching time.Duration
 
 // ModuleRoot is the nearest folder above the test that holds a go.mod.
 func ModuleRoot(t testing.TB) string {
@@ -51,9 +59,11 @@ func ModuleRoot(t testing.TB) string {
 }
 
 // Run runs a program to its end and returns what it wrote to standard output. The
-// program ends with the test; one that fails, fails the test with all that it wrote.
+// program ends with the test; one that fails, fails the test with all that it wrote. It
+// reaches servers of this machine without the proxy that the environment may name.
 func Run(t testing.TB, cmd *exec.Cmd) []byte {
 	t.Helper()
+	cmd.Env = append(cmd.Environ(), "NO_PROXY=127.0.0.1,localhost", "no_proxy=127.0.0.1,localhost")
 	stdout, stderr, err := run(cmd)
 	if err != nil {
 		t.Fatalf("%s: %v\n%s%s", filepath.Base(cmd.Path), err, stdout, stderr)
@@ -88,9 +98,12 @@ func fetched(t testing.TB, kind string, pins []byte, fill func(ctx context.Conte
 	}
 	defer os.RemoveAll(work)
 	t.Logf("fetching %s packages into %s", kind, folder)
-	ctx, cancel := context.WithTimeout(t.Context(), fetchTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), fetchTimeout-fetching)
 	defer cancel()
-	if err := fill(ctx, work); err != nil {
+	began := time.Now()
+	err = fill(ctx, work)
+	fetching += time.Since(began)
+	if err != nil {
 		t.Skipf("%s packages cannot be had: %v", kind, err)
 	}
 	if err := os.Rename(work, folder); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -101,6 +114,7 @@ func fetched(t testing.TB, kind string, pins []byte, fill func(ctx context.Conte
 
 // fetch runs a program that fetches something.
 func fetch(cmd *exec.Cmd) error {
+	cmd.WaitDelay = endTimeout
 	if _, stderr, err := run(cmd); err != nil {
 		return fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, lastLine(stderr))
 	}

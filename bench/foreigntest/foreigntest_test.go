@@ -61,6 +61,28 @@ func TestFetchedFails(t *testing.T) {
 	}
 }
 
+// TestFetchesShareTheirTime checks that a network which answers nothing costs the tests
+// of a process its time-out once.
+func TestFetchesShareTheirTime(t *testing.T) {
+	inEmptyModule(t)
+	before := fetching
+	defer func() { fetching = before }()
+	fetching = fetchTimeout
+	t.Run("late", func(t *testing.T) {
+		t.Cleanup(func() {
+			if !t.Skipped() {
+				t.Error("the test was not skipped")
+			}
+		})
+		fetched(t, "test", []byte("pins"), func(ctx context.Context, _ string) error {
+			if ctx.Err() == nil {
+				t.Error("there is time left")
+			}
+			return ctx.Err()
+		})
+	})
+}
+
 func follow(log string) *serverLog {
 	l := &serverLog{ready: make(chan *Server, 1), ended: make(chan struct{})}
 	l.follow(strings.NewReader(log))

@@ -56,7 +56,7 @@ func TestQuickSuite(t *testing.T) {
 func buildProgram(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "millrace")
-	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../cmd/millrace").CombinedOutput(); err != nil {
+	if output, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", binary, "../../cmd/millrace").CombinedOutput(); err != nil {
 		t.Fatalf("build the program: %v\n%s", err, output)
 	}
 	return binary

@@ -35,7 +35,12 @@ func (r *Repository) converge(ctx context.Context, m *model, override LoadOverri
 	if err != nil {
 		return err
 	}
-	_, err = r.install(m, opened, func(number int64) bool { return slices.Contains(wanted, number) })
+	keep := func(number int64) bool { return slices.Contains(wanted, number) }
+	next := wanted[len(wanted)-1]
+	if keep(m.pinned) { // only operations change it, and this is the one under way
+		next = m.pinned
+	}
+	_, err = r.install(m, opened, r.sparing(m, next, keep))
 	return err
 }
 

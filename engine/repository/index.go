@@ -118,13 +118,19 @@ func (r *Repository) Models() []ModelInfo {
 
 // Versions describes the versions of a model that were loaded or tried, in order.
 func (r *Repository) Versions(name string) ([]VersionInfo, error) {
+	m, err := r.Model(name)
+	return m.Versions, err
+}
+
+// Model describes one model that was loaded or tried.
+func (r *Repository) Model(name string) (ModelInfo, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m := r.mu.models[name]
 	if m == nil || len(m.versions) == 0 {
-		return nil, classified(ErrUnknownModel, "Request for unknown model: '%s' is not found", name)
+		return ModelInfo{}, classified(ErrUnknownModel, "Request for unknown model: '%s' is not found", name)
 	}
-	return m.info().Versions, nil
+	return m.info(), nil
 }
 
 // info describes the model. Repository.mu must be held.

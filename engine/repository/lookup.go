@@ -9,8 +9,9 @@ import (
 
 // routes is where requests for one model go. It is immutable once published.
 type routes struct {
-	current *Version
-	named   map[string]*Version // by version number in decimal, and by alias
+	current  *Version
+	previous int64               // ready, and current before; 0 when there is none
+	named    map[string]*Version // by version number in decimal, and by alias
 }
 
 // snapshot is the routes of every model with a ready version, by name. It is
@@ -46,6 +47,15 @@ func (r *Repository) Acquire(model, version string) (*Version, error) {
 			return v, nil
 		}
 	}
+}
+
+// Previous is the version that was current before the last swap or load and can still
+// serve, 0 when there is none: see Options.KeepPrevious. It takes no lock.
+func (r *Repository) Previous(model string) int64 {
+	if route := (*r.snapshot.Load())[model]; route != nil {
+		return route.previous
+	}
+	return 0
 }
 
 // acquireSpelled handles a version that no route is named for: a number in an
@@ -131,5 +141,8 @@ func (m *model) route() *routes {
 		}
 	}
 	route.current = m.versions[m.current].live
+	if state := m.versions[m.previous]; state != nil && state.live != nil {
+		route.previous = m.previous
+	}
 	return route
 }

@@ -67,6 +67,10 @@ type Options struct {
 	// Logger is where loads and their failures are reported; nil means
 	// slog.Default().
 	Logger *slog.Logger
+	// KeepPrevious keeps the version that was current before a swap or a load loaded
+	// beside the new one, for requests that name it, until the next: a model then holds
+	// the memory of two versions. After a restart there is none until the first swap.
+	KeepPrevious bool
 	// StateFile keeps aliases and pinned versions over a restart. Empty means that
 	// they are forgotten.
 	StateFile string

@@ -53,7 +53,11 @@ type model struct {
 	pinned int64
 	// previous is what was current before, 0 when nothing was.
 	previous int64
-	aliases  map[string]int64
+	// spare is the version that is kept loaded only for having been current before, by
+	// Options.KeepPrevious; 0 when there is none. It does not become current by its
+	// number while another can.
+	spare   int64
+	aliases map[string]int64
 	// fault is why the last attempt to load the model failed as a whole.
 	fault string
 	// attempted is the files the last attempt was made with.
@@ -106,12 +110,21 @@ func (m *model) state(number int64) *versionState {
 // settle chooses the current version among the ready ones: the pinned one, else the
 // highest. Repository.mu must be held.
 func (m *model) settle() {
-	var highest int64
+	var highest, spare int64
 	for number, s := range m.versions {
-		if s.live != nil {
+		if s.live == nil {
+			continue
+		}
+		if number == m.spare {
+			spare = number
+		} else {
 			highest = max(highest, number)
 		}
 	}
+	if highest == 0 {
+		highest, spare = spare, 0
+	}
+	m.spare = spare
 	next := highest
 	if s := m.versions[m.pinned]; s != nil && s.live != nil {
 		next = m.pinned

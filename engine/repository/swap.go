@@ -17,9 +17,10 @@ type SwapResult struct {
 }
 
 // SwapVersion makes a version the current one, opening it first unless it is ready
-// with the files it has on disk. Unless keepOld is set or an alias names it, the
-// version that was current is then drained and closed. SwapVersion returns when that
-// is done, or at the end of ctx, with the last step telling that requests still run.
+// with the files it has on disk. Unless keepOld or Options.KeepPrevious is set or an
+// alias names it, the version that was current is then drained and closed. SwapVersion
+// returns when that is done, or at the end of ctx, with the last step telling that
+// requests still run.
 //
 // A version that the version policy would not have made current is pinned: it stays
 // current, also over reloads, until the next swap. A swap to the version that the
@@ -58,8 +59,16 @@ func (r *Repository) LoadVersion(ctx context.Context, name string, number int64)
 	var steps []Step
 	err := r.operateVersions(ctx, name, func(ctx context.Context, m *model) error {
 		opened, _, err := r.openOne(ctx, m, number)
-		if err != nil || len(opened) == 0 {
+		if err != nil {
 			return err
+		}
+		r.mu.Lock()
+		if m.spare == number {
+			m.spare = 0 // it stays, whatever was current before
+		}
+		r.mu.Unlock()
+		if len(opened) == 0 {
+			return nil
 		}
 		steps = opened[0].Steps
 		r.mu.Lock()
@@ -129,14 +138,17 @@ func (r *Repository) swap(ctx context.Context, m *model, number int64, keepOld b
 		watch.steps = slices.Clone(opened[0].Steps) // in place of their sum
 	}
 	r.mu.Lock()
-	from := m.current
+	from, spare := m.current, m.spare
 	m.pinned = number
 	if number == preferred {
 		m.pinned = 0
 	}
 	r.mu.Unlock()
-	keepFrom := keepOld || from == number || r.hasAlias(m, from)
-	leaving, err := r.install(m, opened, func(other int64) bool { return other != from || keepFrom })
+	stays := func(other int64) bool { return other == number || r.hasAlias(m, other) }
+	keepFrom, keepSpare := keepOld || stays(from), stays(spare)
+	leaving, err := r.install(m, opened, r.sparing(m, number, func(other int64) bool {
+		return (other != from || keepFrom) && (other != spare || keepSpare)
+	}))
 	if err != nil {
 		return SwapResult{}, err
 	}
@@ -144,6 +156,26 @@ func (r *Repository) swap(ctx context.Context, m *model, number int64, keepOld b
 	awaitRelease(ctx, leaving, watch)
 	r.opts.Logger.Info("version swapped", "model", m.name, "from", from, "to", number)
 	return SwapResult{From: from, To: number, Steps: watch.steps}, nil
+}
+
+// sparing extends what an install keeps by the version that next replaces as the current
+// one, where the options say so; the version that was kept for that reason so far stays
+// only if keep wants it, or if nothing is replaced. m.op must be held.
+func (r *Repository) sparing(m *model, next int64, keep func(number int64) bool) func(number int64) bool {
+	if !r.opts.KeepPrevious {
+		return keep
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	spare := m.spare
+	if m.current != next && m.current != 0 {
+		spare = m.current
+	}
+	m.spare = spare
+	if keep(spare) || spare == next {
+		m.spare = 0
+	}
+	return func(number int64) bool { return number == spare || keep(number) }
 }
 
 // openOne opens a version unless it is ready with the files there are. It also says
