@@ -46,7 +46,7 @@ var readPayments = sync.OnceValues(func() ([]payment, error) {
 })
 
 func payments(t testing.TB) []payment {
-	if _, err := os.Stat(cardsFolder); err != nil {
+	if _, err := os.Stat(filepath.Join(cardsFolder, "transactions.parquet")); err != nil {
 		t.Skip("no card payments beside the checkout: ", err)
 	}
 	all, err := readPayments()

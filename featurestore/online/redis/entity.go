@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/redis/rueidis"
+
+	"github.com/millrace-ml/millrace/featurestore/online"
+	"github.com/millrace-ml/millrace/featurestore/online/cache"
+	"github.com/millrace-ml/millrace/featurestore/plan"
+)
+
+// entity is what the writer knows of an entity.
+type entity struct {
+	key           string // in Redis
+	name          []byte // its key in the table
+	bucket, table int
+	value         value
+	// version is the one in Redis that value was made from, if loaded is set; zero for
+	// none.
+	version cache.Version
+	loaded  bool
+	// tasks are to be applied. applied says that value has them, but Redis may not; then
+	// count is that of the write.
+	tasks   []task
+	applied bool
+	count   uint64
+	err     error // why the tasks could not be applied
+	group   uint64
+	size    int
+	// newer and older are its neighbours in the order of use.
+	newer, older *entity
+}
+
+// task is an update of an entity.
+type task struct {
+	update   *plan.Update
+	event    *Event // nil for one of an earlier group
+	outcome  int    // place in event.Outcomes
+	sequence uint64
+}
+
+// take makes an answer the entity's value. Errors wrap online.ErrCorrupt.
+func (e *entity) take(t *table, m *rueidis.RedisMessage) error {
+	e.value, e.version, e.loaded, e.applied = value{}, cache.Version{}, false, false
+	switch {
+	case m.IsNil():
+	case m.IsInt64():
+		return fmt.Errorf("%w: it is no string", online.ErrCorrupt)
+	default:
+		stored, err := m.AsBytes()
+		if err != nil {
+			return fmt.Errorf("%w: %w", online.ErrCorrupt, err)
+		}
+		if err := e.value.decode(t, bytes.Clone(stored)); err != nil { // updates write into it
+			return err
+		}
+		e.version = e.value.version()
+	}
+	e.loaded = true
+	return nil
+}
+
+// wrote reports whether the value in Redis, which was loaded after an answer was lost,
+// has the write of which that was the answer.
+func (e *entity) wrote(o *owner) bool {
+	m := e.value.find(o.id)
+	return m != nil && m.owner == o.id && m.count == e.count
+}
+
+// use is the order in which entities were used; the zero value is empty.
+type use struct {
+	newest, oldest *entity
+	bytes          int64
+}
+
+func (u *use) remove(e *entity) {
+	if e.newer != nil {
+		e.newer.older = e.older
+	} else {
+		u.newest = e.older
+	}
+	if e.older != nil {
+		e.older.newer = e.newer
+	} else {
+		u.oldest = e.newer
+	}
+	e.newer, e.older = nil, nil
+	u.bytes -= int64(e.size)
+}
+
+func (u *use) add(e *entity) {
+	e.size = entityBytes + len(e.key) + len(e.name) + e.value.bytes()
+	e.older = u.newest
+	if u.newest != nil {
+		u.newest.newer = e
+	}
+	u.newest = e
+	if u.oldest == nil {
+		u.oldest = e
+	}
+	u.bytes += int64(e.size)
+}
+
+// entityBytes is an entity without what it refers to, and its place in the map.
+const entityBytes = 256
