@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Two commands are all a fresh machine needs: `make run` and `make test`.
-# Variables to override: PORTS (flags of the demo server), FUZZTIME, BENCH_FLAGS.
+# Variables to override: PORTS (flags of the demo server), UP_FLAGS (of the example), FUZZTIME, BENCH_FLAGS.
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-GO_FLAGS := -trimpath -ldflags "-X main.version=$(VERSION)"
+# Where git does not tell the commit (no git, or a checkout of another user's), go build
+# would fail asking for it.
+VCS      := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
+GO_FLAGS := -trimpath $(VCS) -ldflags "-X main.version=$(VERSION)"
 
 # Where goroutines meet: these packages are tested a second time with -race.
 RACE_PACKAGES := ./batching/... ./serving/... ./engine/repository/... ./engine/onnxrt/...
@@ -15,14 +18,17 @@ DEMO          := .millrace/demo
 STATICCHECK   := go tool -modfile=tools/staticcheck/go.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help run build demo test unit portable race fuzz-smoke lint generate generate-check \
-	onnxruntime bench-serve bench-kernels bench-beside bench-ghz bench-smoke check-tools clean
+.PHONY: help run up build demo test unit portable race fuzz-smoke lint generate generate-check \
+	onnxruntime bench-serve bench-kernels bench-features bench-beside bench-ghz bench-smoke check-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: onnxruntime demo ## fetch what is missing, build, and serve the demo models
 	@exec bin/millrace serve --model-repository $(DEMO) --model-control-mode explicit --load-model '*' $(PORTS)
+
+up: onnxruntime build ## serve the example that decides on card payments, and replay two months of them
+	@exec bin/millrace up examples/card-fraud $(UP_FLAGS)
 
 build: check-tools ## build bin/millrace
 	@go build $(GO_FLAGS) -o bin/millrace ./cmd/millrace
@@ -68,12 +74,17 @@ bench-serve: onnxruntime build ## measure the server against its peers (8 minute
 bench-kernels: onnxruntime build ## measure the kernels and the native engine on one core (3 minutes)
 	bin/millrace bench suite kernels $(BENCH_FLAGS)
 
+bench-features: build ## measure features, decisions, training sets and recovery (10 minutes)
+	@scripts/fetch-duckdb.sh || echo "bench-features: no DuckDB; the row that compares with it stays unmeasured"
+	bin/millrace bench suite features $(BENCH_FLAGS)
+
 bench-beside: onnxruntime build ## other libraries' products and trees beside ours, for information
 	bench/beside/run.sh
 
 bench-smoke: onnxruntime build ## both suites with tiny durations, to show that they run
 	bin/millrace bench suite serve --quick $(BENCH_FLAGS)
 	bin/millrace bench suite kernels --quick $(BENCH_FLAGS)
+	bin/millrace bench suite features --quick $(BENCH_FLAGS)
 
 bench-ghz: onnxruntime build ## the same workloads driven by ghz
 	bench/ghz/run.sh

@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace-ml/millrace/bench/features"
 	"github.com/millrace-ml/millrace/bench/kernels"
 	"github.com/millrace-ml/millrace/bench/report"
 	"github.com/millrace-ml/millrace/engine"
@@ -170,6 +171,7 @@ type bench struct {
 	repository string
 	processes  []*process
 	lab        *kernels.Lab // see inLab
+	featureLab *features.Lab
 }
 
 // newBench makes the model repository, which write fills.

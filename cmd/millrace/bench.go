@@ -173,6 +173,14 @@ against ONNX Runtime on one thread. Contenders take turns within one process; ou
 are compared before anything is timed; times are those of the thread's own CPU. The
 scenarios are: %s.`
 
+const suiteFeaturesLong = `Measure the feature store and the front-end.
+
+Stores of a million entities are filled in this process, servers run in processes of
+their own; what is compared takes turns. The training set is made of the published card
+payments where they lie beside the source (../shared/data), of generated ones otherwise;
+the peer of the point-in-time join is DuckDB, which scripts/fetch-duckdb.sh fetches. The
+scenarios are: %s.`
+
 func newBenchSuiteCommand() *cobra.Command {
 	group := &cobra.Command{
 		Use:   "suite",
@@ -194,6 +202,13 @@ func newBenchSuiteCommand() *cobra.Command {
 		Example: `  millrace bench suite kernels                  # all, about 3 minutes
   millrace bench suite kernels --only trees,mlp # two scenarios
   millrace bench suite kernels --quick          # a few seconds, to see that it works`,
+	}), newSuiteCommand(suite.Features, &cobra.Command{
+		Use:   "features",
+		Short: "Measure the feature store and the front-end",
+		Long:  fmt.Sprintf(suiteFeaturesLong, strings.Join(suite.FeatureScenarios(), ", ")),
+		Example: `  millrace bench suite features                    # all, about 10 minutes
+  millrace bench suite features --only decide,push # two scenarios
+  millrace bench suite features --quick            # a minute, to see that it works`,
 	}))
 	return group
 }

@@ -56,7 +56,7 @@ func TestDocumentLinks(t *testing.T) {
 func documents(t *testing.T) []string {
 	t.Helper()
 	documents := []string{moduleRoot + "/README.md", moduleRoot + "/ARCHITECTURE.md"}
-	for _, folder := range []string{"docs", "docs/guides", "docs/reference"} {
+	for _, folder := range []string{"docs", "docs/guides", "docs/operations", "docs/reference"} {
 		entries, err := os.ReadDir(moduleRoot + "/" + folder)
 		if err != nil {
 			t.Fatal(err)

@@ -40,10 +40,14 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(suggestFlag)
 	root.AddCommand(
 		newServeCommand(),
+		newUpCommand(),
+		newInitCommand(),
 		newPredictCommand(),
 		newModelsCommand(),
+		newFeaturesCommand(),
 		newBenchCommand(),
 		newDemoRepositoryCommand(),
+		newDemoPaymentsCommand(),
 		newDoctorCommand(),
 		newVersionCommand(),
 	)

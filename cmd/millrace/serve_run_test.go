@@ -30,16 +30,22 @@ type runningServer struct {
 	status    <-chan int
 }
 
-// startServer runs the serve command until it says that it is ready. Its log is
-// where the ports that it chose can be read.
+// startServer runs the serve command until it says that it is ready.
 func startServer(t *testing.T, args ...string) *runningServer {
+	t.Helper()
+	return startCommand(t, append([]string{"serve"}, args...)...)
+}
+
+// startCommand runs a command that serves until it says that it is ready. Its log is
+// where the ports that it chose can be read.
+func startCommand(t *testing.T, args ...string) *runningServer {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	t.Cleanup(stop)
 	logReader, logWriter := io.Pipe()
 	status := make(chan int, 1)
 	go func() {
-		args := append([]string{"serve", "--http-port=0", "--grpc-port=0", "--metrics-port=0", "--log-format=json"}, args...)
+		args := append(args, "--http-port=0", "--grpc-port=0", "--metrics-port=0", "--log-format=json")
 		status <- execute(ctx, args, strings.NewReader(""), io.Discard, logWriter)
 		logWriter.Close()
 	}()
@@ -98,7 +104,7 @@ func TestServe(t *testing.T) {
 		if status != exitOK {
 			t.Errorf("the server ended with status %d", status)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("the server did not stop")
 	}
 }

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	featurerpc "github.com/millrace-ml/millrace/featurestore/rpc"
+	"github.com/millrace-ml/millrace/serving"
+	"github.com/millrace-ml/millrace/serving/frontend"
+	"github.com/millrace-ml/millrace/serving/frontend/metrics"
+	decisionrpc "github.com/millrace-ml/millrace/serving/frontend/rpc"
+)
+
+// upParts are what serves a project, on one set of ports.
+type upParts struct {
+	server    *serving.Server
+	frontend  *frontend.Frontend
+	features  *featurerpc.Service
+	decisions *decisionrpc.Service
+	metrics   *metrics.Collector
+	grpc      string // address that clients of this process reach
+}
+
+// serve serves until ctx ends. What is in flight is finished in this order: the replay
+// stops asking, decisions and feature calls are refused and those under way answered,
+// models unload; then the caller closes the store.
+func (u *up) serve(ctx context.Context) error {
+	options := u.serverOptions()
+	if err := u.options.serve.listen(ctx, &options); err != nil {
+		return err
+	}
+	parts, err := u.assemble(ctx, options)
+	if err != nil {
+		closeListeners(&options)
+		return err
+	}
+	u.parts = parts
+	background, stop := context.WithCancelCause(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { // ends when serving or ctx does
+		select {
+		case <-parts.server.Ready():
+			stop(u.afterReady(background))
+		case <-background.Done():
+		}
+	})
+	err = parts.server.Serve(background)
+	stop(nil)
+	running.Wait()
+	if cause := context.Cause(background); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return errors.Join(err, closeFrontend(parts.frontend))
+}
+
+// assemble makes the server, and the front-end that runs its models.
+func (u *up) assemble(ctx context.Context, options serving.Options) (*upParts, error) {
+	p := &upParts{features: featurerpc.New(u.store), grpc: options.GRPC.Addr().String()}
+	p.metrics = metrics.New(u.store)
+	options.Services = []func(grpc.ServiceRegistrar){p.features.Register}
+	routes := []func(*http.ServeMux){p.features.Routes}
+	decides := len(u.policies) > 0
+	if decides { // the front-end needs the server first; both are there before it serves
+		options.Services = append(options.Services, func(r grpc.ServiceRegistrar) { p.decisions.Register(r) })
+		routes = append(routes, func(mux *http.ServeMux) { p.decisions.Routes(mux) })
+	}
+	options.Routes = func(mux *http.ServeMux) {
+		for _, add := range routes {
+			add(mux)
+		}
+	}
+	options.Collectors = []prometheus.Collector{p.metrics}
+	options.OnStop = func(ctx context.Context) error { return u.stop(ctx, p) }
+	var err error
+	if p.server, err = serving.NewServer(options); err != nil || !decides {
+		return p, err
+	}
+	p.frontend, err = frontend.New(ctx, frontend.Options{Store: u.store, Policies: u.policies, Models: frontend.InProcess(p.server), Logger: u.log})
+	if err != nil {
+		return nil, err
+	}
+	p.decisions = decisionrpc.New(p.frontend)
+	p.metrics.SetFrontend(p.frontend)
+	return p, nil
+}
+
+// stop is called when the server begins to stop: streams end, decisions under way are
+// answered.
+func (u *up) stop(ctx context.Context, p *upParts) error {
+	done := make(chan error, 1)
+	go func() { // ends with the last decision, whose time is bounded
+		p.features.Stop()
+		done <- closeFrontend(p.frontend)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return errors.New("decisions: the exit timeout is over, some are still under way")
+	}
+}
+
+// closeFrontend closes a front-end unless it is closed or there is none.
+func closeFrontend(f *frontend.Frontend) error {
+	if f == nil {
+		return nil
+	}
+	if err := f.Close(); !errors.Is(err, frontend.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// afterReady runs beside the server once models are loaded: it says what cannot be
+// decided, and replays. An error ends the server.
+func (u *up) afterReady(ctx context.Context) error {
+	if u.parts.frontend != nil {
+		if err := u.parts.frontend.CheckModels(); err != nil {
+			u.log.Warn("some decisions are answered by their fallback", "error", err)
+		}
+	}
+	v := &upVerifier{up: u, from: u.store.Now()}
+	var verifying sync.WaitGroup
+	defer verifying.Wait()
+	if u.replay == nil {
+		v.run(ctx)
+		return nil
+	}
+	during, replayed := context.WithCancel(ctx)
+	verifying.Go(func() { v.run(during) }) // ends with the replay
+	err := u.replay.run(ctx, u.parts.grpc, u.out)
+	replayed()
+	verifying.Wait()
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("replay: %w", err)
+	}
+	if ctx.Err() == nil {
+		v.afterReplay(ctx)
+		v.run(ctx)
+	}
+	return nil
+}
