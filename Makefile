@@ -51,7 +51,7 @@ portable: ## run kernels and native engine without assembly, and the kernels for
 
 race: ## run the tests of the concurrent packages under the race detector
 	$(TEST) -race $(RACE_PACKAGES)
-	$(TEST) -race -short ./engine/native ./featurestore/offline
+	$(TEST) -race -short ./engine/native ./featurestore/...
 
 fuzz-smoke: ## run every fuzz target for a moment (FUZZTIME=10000x)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz-smoke.sh

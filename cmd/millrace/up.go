@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/millrace-ml/millrace/featurestore"
+	"github.com/millrace-ml/millrace/engine/repository"
 	"github.com/millrace-ml/millrace/featurestore/definition"
 	"github.com/millrace-ml/millrace/serving"
 	"github.com/millrace-ml/millrace/serving/frontend/policy"
@@ -261,7 +262,9 @@ func (u *up) serverOptions() serving.Options {
 		ExitTimeout: time.Duration(u.options.serve.exitTimeoutSeconds) * time.Second,
 	}
 	o.Repository.Paths = []string{u.project.Models}
+	o.Repository.Mode, o.Repository.LoadModels = repository.ModeExplicit, []string{"*"} // so that versions can be swapped
 	o.Repository.LoadThreads = 4
+	o.Repository.KeepPrevious = true // the fallback of a decision may ask for it
 	o.Repository.Backends, o.Repository.GPUs = u.options.serve.backends(u.log)
 	return o
 }

@@ -212,7 +212,7 @@ func markRead(need []bool, p *expression.Program) {
 func (ev *events) readInputs(ctx context.Context, s *definition.Source, also func(slice int, b *column.Batch) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	o := source.Options{BadRowsMax: ev.badRowsMax, RowNumbers: s.ID < 0, BatchRows: 8192}
+	o := source.Options{BadRowsMax: ev.badRowsMax, RowNumbers: s.ID < 0, BatchRows: 32768}
 	if also == nil {
 		o.Fields = ev.fieldsOf(s)
 	}

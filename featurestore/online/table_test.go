@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-
 )
 
 // An index with many equal tags agrees with a map, whatever is added and removed.
@@ -126,4 +125,3 @@ func TestBytesAreCounted(t *testing.T) {
 		}
 	}
 }
-

@@ -236,9 +236,9 @@ func (a *Assembler) moment(in *Inputs, row int) int64 {
 	return in.Now
 }
 
-// momentMax bounds the moment asked for, in microseconds from 1970: some 36,000 years,
+// momentMax bounds the moment asked for, in microseconds from 1970: some 18,000 years,
 // from where windows can be counted back.
-const momentMax = 1 << 60
+const momentMax = 1 << 59
 
 func (a *Assembler) badMoment(row int, at int64) error {
 	what := "at"

@@ -46,7 +46,8 @@ func AppendTextKey(key []byte, v string) []byte {
 	return append(key, v...)
 }
 
-// FormatKey is a table key for people, the keys of its entities joined by a comma.
+// FormatKey is a table key for people, the keys of its entities joined by a comma, of
+// each 64 characters at most.
 func FormatKey(entities []*definition.Entity, key []byte) string {
 	text := ""
 	for i, e := range entities {
@@ -62,7 +63,7 @@ func FormatKey(entities []*definition.Entity, key []byte) string {
 		if size <= 0 || n > uint64(len(key)-size) {
 			return fmt.Sprintf("%x", key)
 		}
-		text += string(key[size : size+int(n)])
+		text += fmt.Sprintf("%.64s", key[size:size+int(n)])
 		key = key[size+int(n):]
 	}
 	return text

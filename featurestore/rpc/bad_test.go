@@ -169,24 +169,22 @@ func TestBadEvents(t *testing.T) {
 		want      string
 		retryable bool
 	}{
-		"null":         {&pb.Column{Name: "amount", Numbers: []float64{0, 1}, Nulls: []uint32{0}}, "columns.amount[0]", "is required", false},
-		"NaN":          {numbers("amount", math.NaN(), 1), "columns.amount[0]", "is required", false},
-		"infinite":     {numbers("amount", math.Inf(1), 1), "columns.amount[0]", "is infinite", false},
-		"minimum":      {numbers("amount", -1, 1), "columns.amount[0]", "-1 is below the minimum of 0", false},
-		"values":       {texts("channel", "fax", "web"), "columns.channel[0]", `"fax" is not one of ["pos" "web"]`, false},
-		"beyond 2^53":  {integers("units", 1<<53+1, 1), "columns.units", "9007199254740993 is beyond 2^53", false},
-		"no id":        {texts("payment_id", "", "b"), "columns.payment_id[0]", "an id has 1 to 256 bytes", false},
-		"huge id":      {texts("payment_id", strings.Repeat("x", 257), "b"), "columns.payment_id[0]", "an id has 1 to 256 bytes", false},
-		"null id":      {&pb.Column{Name: "payment_id", Texts: []string{"", "b"}, Nulls: []uint32{0}}, "columns.payment_id[0]", "is required: it is the id of the event", false},
-		"null time":    {&pb.Column{Name: "at", Integers: []int64{0, now}, Nulls: []uint32{0}}, "columns.at[0]", "is required: it is the time of the event", false},
-		"before 1970":  {integers("at", -1, now), "columns.at[0]", "lies before 1970", false},
-		"far past":     {integers("at", 1, now), "columns.at[0]", "in the past; no view reaches further back than", false},
-		"soon":         {integers("at", now+hour/2, now), "columns.at[0]", "lies 30m0s in the future; future_max of the source allows 5s", true},
-		"far future":   {integers("at", math.MaxInt64, now), "columns.at[0]", "in the future; future_max of the source allows 5s", false},
-		"bad UTF-8":    {texts("shop_id", "\xff\xfe", "s"), "", "UTF-8", false},
-		"label first":  {&pb.Column{Name: "fraud", Bools: []bool{true, true}, Nulls: []uint32{1}}, "", "", false},
-		"a long shop":  {texts("shop_id", strings.Repeat("s", 1<<16), "s"), "", "", false},
-		"5s ahead, ok": {integers("at", now+5_000_000, now), "", "", false},
+		"null":        {&pb.Column{Name: "amount", Numbers: []float64{0, 1}, Nulls: []uint32{0}}, "columns.amount[0]", "is required", false},
+		"NaN":         {numbers("amount", math.NaN(), 1), "columns.amount[0]", "is required", false},
+		"infinite":    {numbers("amount", math.Inf(1), 1), "columns.amount[0]", "is infinite", false},
+		"minimum":     {numbers("amount", -1, 1), "columns.amount[0]", "-1 is below the minimum of 0", false},
+		"values":      {texts("channel", "fax", "web"), "columns.channel[0]", `"fax" is not one of ["pos" "web"]`, false},
+		"beyond 2^53": {integers("units", 1<<53+1, 1), "columns.units", "9007199254740993 is beyond 2^53", false},
+		"no id":       {texts("payment_id", "", "b"), "columns.payment_id[0]", "an id has 1 to 256 bytes", false},
+		"huge id":     {texts("payment_id", strings.Repeat("x", 257), "b"), "columns.payment_id[0]", "an id has 1 to 256 bytes", false},
+		"null id":     {&pb.Column{Name: "payment_id", Texts: []string{"", "b"}, Nulls: []uint32{0}}, "columns.payment_id[0]", "is required: it is the id of the event", false},
+		"null time":   {&pb.Column{Name: "at", Integers: []int64{0, now}, Nulls: []uint32{0}}, "columns.at[0]", "is required: it is the time of the event", false},
+		"before 1970": {integers("at", -1, now), "columns.at[0]", "lies before 1970", false},
+		"far past":    {integers("at", 1, now), "columns.at[0]", "in the past; no view reaches further back than", false},
+		"soon":        {integers("at", now+hour/2, now), "columns.at[0]", "lies 30m0s in the future; future_max of the source allows 5s", true},
+		"far future":  {integers("at", math.MaxInt64, now), "columns.at[0]", "in the future; future_max of the source allows 5s", false},
+		"bad UTF-8":   {texts("shop_id", "\xff\xfe", "s"), "", "UTF-8", false},
+		"a long shop": {texts("shop_id", strings.Repeat("s", 1<<16), "s"), "", "shop, entity " + strings.Repeat("s", 64) + ": invalid event: a key of 65539 bytes", false},
 	} {
 		q := push(texts("payment_id", name, name+" b"), integers("at", now, now), integers("user_id", 7, 7), texts("shop_id", "s", "s"), numbers("amount", 1, 1))
 		found := false
@@ -201,10 +199,6 @@ func TestBadEvents(t *testing.T) {
 		answer, err := s.Push(t.Context(), q)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if c.want == "" {
-			t.Logf("%s: %v", name, answer)
 			continue
 		}
 		if answer.Accepted != 1 || len(answer.Errors) != 1 {

@@ -5,6 +5,8 @@ package source
 import (
 	"errors"
 	"fmt"
+
+	"github.com/millrace-ml/millrace/featurestore/source/internal/pages"
 )
 
 var (
@@ -17,6 +19,12 @@ var (
 	// ErrConnect means that a database could not be reached or asked. Trying again later
 	// may help.
 	ErrConnect = errors.New("database is not available")
+	// ErrCorrupt means that a Parquet file is not what the format or its checksums say:
+	// restore it.
+	ErrCorrupt = pages.ErrCorrupt
+	// ErrUnsupported means that a Parquet file is stored in a way that is not read, such
+	// as encrypted: write it anew.
+	ErrUnsupported = pages.ErrUnsupported
 )
 
 // RowError says what is wrong with a row.

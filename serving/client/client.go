@@ -152,6 +152,14 @@ func (c *Client) track(n int) error {
 	return nil
 }
 
+// within returns a context that also ends with the client.
+func (c *Client) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.ctx, cancel)
+	context.AfterFunc(ctx, func() { stop() })
+	return ctx, cancel
+}
+
 // Close ends the streams, whose requests in flight fail, and the connections. Push
 // streams that are not to lose events are closed before. A second Close returns
 // ErrClosed.

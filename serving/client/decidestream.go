@@ -4,9 +4,11 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -47,8 +49,7 @@ func (c *Client) DecideStream(ctx context.Context, inFlight int) (*DecideStream,
 		return nil, ErrClosed
 	}
 	s := &DecideStream{client: c, slots: make(chan struct{}, inFlight)}
-	s.ctx, s.cancel = context.WithCancel(ctx)
-	context.AfterFunc(c.ctx, s.cancel)
+	s.ctx, s.cancel = c.within(ctx)
 	return s, nil
 }
 
@@ -155,8 +156,8 @@ func (s *DecideStream) enqueue(p *Pending) error {
 	return nil
 }
 
-// Close waits for the answers to what was started and ends the stream. A second Close
-// returns ErrClosed.
+// Close waits for the answers to what was started, at most Options.DecideTimeout, and ends
+// the stream. A second Close returns ErrClosed.
 func (s *DecideStream) Close() error {
 	s.mu.Lock()
 	if s.mu.closed {
@@ -171,7 +172,9 @@ func (s *DecideStream) Close() error {
 	}
 	s.mu.Unlock()
 	if w != nil {
+		limit := time.AfterFunc(s.client.options.DecideTimeout, s.cancel)
 		<-w.ended
+		limit.Stop()
 	}
 	s.cancel()
 	return nil
@@ -230,30 +233,48 @@ func (w *decideWire) run() {
 	<-received
 }
 
-// receive matches the answers with the requests, which the server answers in order.
+// receive matches the answers with the requests, which the server answers in order, until
+// the stream ends.
 func (w *decideWire) receive(stream decideCall) {
-	for p := range w.sent {
+	for {
 		answer, err := stream.Recv()
-		if err != nil {
-			if err == io.EOF {
-				err = &Error{Code: codes.Unavailable, Message: "the server ended the stream", Retryable: true}
-			}
+		if err == nil {
+			err = w.match(answer)
+		}
+		if err == nil {
+			continue
+		}
+		if errors.Is(err, io.EOF) {
+			err = &Error{Code: codes.Unavailable, Message: "the server ended the stream", Retryable: true}
+		}
+		w.cancel() // a Send that waits for the server's window ends
+		w.fail(err)
+		for p := range w.sent {
 			w.settle(p, nil, err)
-			w.cancel() // a Send that waits for the server's window ends
-			w.fail(err)
-			for p := range w.sent {
-				w.settle(p, nil, err)
-			}
-			return
+		}
+		return
+	}
+}
+
+// match settles the oldest request with an answer. An error ends the stream, whose answers
+// are no longer known to belong to its requests.
+func (w *decideWire) match(answer *millracev1.DecideResponse) error {
+	select {
+	case p, open := <-w.sent:
+		if !open {
+			break
 		}
 		if answer.RequestId != p.message.RequestId {
-			err = malformed("decide", "it is that to request %q in place of %q", answer.RequestId, p.message.RequestId)
+			err := malformed("decide", "it is that to request %q in place of %q", answer.RequestId, p.message.RequestId)
 			w.settle(p, nil, err)
-			continue
+			return err
 		}
 		d, err := newDecision(answer)
 		w.settle(p, d, err)
+		return nil
+	default:
 	}
+	return malformed("decide", "it answers no request")
 }
 
 // fail takes the wire away from its stream and fails what is queued.

@@ -65,7 +65,10 @@ func newError(call string, err error) *Error {
 		return &e
 	}
 	state, ok := status.FromError(err)
-	if !ok {
+	switch {
+	case errors.Is(err, ErrClosed):
+		state = status.New(codes.Canceled, err.Error())
+	case !ok:
 		state = status.FromContextError(err)
 	}
 	e := errorOf(call, state.Code(), state.Message())

@@ -5,6 +5,7 @@ package client
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,7 +87,7 @@ type PushStream struct {
 	counts  struct{ accepted, duplicates, failed atomic.Int64 }
 	mu      struct {
 		sync.RWMutex
-		closed bool
+		stopped, closed bool
 	}
 }
 
@@ -125,8 +126,8 @@ func (c *Client) PushStream(ctx context.Context, source string, o PushStreamOpti
 		client: c, source: source, options: o, slots: make(chan struct{}, o.QueueEvents),
 		in: make(chan pushItem, o.QueueEvents), batches: make(chan *pushBatch), ended: make(chan struct{}),
 	}
-	s.ctx, s.cancel = context.WithCancel(ctx)
-	context.AfterFunc(c.ctx, s.cancel)
+	s.ctx, s.cancel = c.within(ctx)
+	context.AfterFunc(s.ctx, s.stop) // what is queued then fails
 	go s.collect()
 	go s.send()
 	return s, nil
@@ -155,10 +156,10 @@ func (s *PushStream) Push(ctx context.Context, e *Event) error {
 func (s *PushStream) enqueue(item pushItem) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.mu.closed {
+	switch {
+	case s.mu.closed:
 		return ErrClosed
-	}
-	if s.ctx.Err() != nil {
+	case s.mu.stopped || s.ctx.Err() != nil:
 		return s.endedError()
 	}
 	s.in <- item // collect takes from it until it is closed
@@ -191,16 +192,25 @@ func (s *PushStream) Flush(ctx context.Context) error {
 func (s *PushStream) Close() error {
 	s.mu.Lock()
 	closed := s.mu.closed
-	if s.mu.closed = true; !closed {
-		close(s.in)
-	}
+	s.mu.closed = true
 	s.mu.Unlock()
 	if closed {
 		return ErrClosed
 	}
+	s.stop()
 	<-s.ended
 	s.cancel()
 	return nil
+}
+
+// stop takes no more events.
+func (s *PushStream) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.mu.stopped {
+		s.mu.stopped = true
+		close(s.in)
+	}
 }
 
 // Stats reads the counters.
@@ -335,17 +345,17 @@ type pushWire struct {
 	owner    *PushStream
 	stream   grpc.BidiStreamingClient[millracev1.PushRequest, millracev1.PushResponse]
 	ctx      context.Context
-	cancel   context.CancelFunc
+	cancel   context.CancelCauseFunc
 	sent     chan *pushBatch
 	received chan struct{}
 }
 
 func (s *PushStream) open() (*pushWire, error) {
 	w := &pushWire{owner: s, sent: make(chan *pushBatch, s.options.InFlight), received: make(chan struct{})}
-	w.ctx, w.cancel = context.WithCancel(s.ctx)
+	w.ctx, w.cancel = context.WithCancelCause(s.ctx)
 	var err error
 	if w.stream, err = s.client.lane().features.StreamPush(w.ctx); err != nil {
-		w.cancel()
+		w.cancel(nil)
 		return nil, err
 	}
 	go w.receive()
@@ -357,7 +367,7 @@ func (w *pushWire) finish() {
 	_ = w.stream.CloseSend() // receive learns why
 	close(w.sent)
 	<-w.received
-	w.cancel()
+	w.cancel(nil)
 }
 
 // receive matches the acknowledgements with the batches. When the stream breaks, or one
@@ -374,12 +384,10 @@ func (w *pushWire) receive() {
 			w.owner.again(b, broke, false)
 			continue
 		}
-		limit := time.AfterFunc(w.owner.client.options.PushTimeout, w.cancel)
-		answer, err := w.stream.Recv()
-		limit.Stop()
+		answer, err := w.recv()
 		if err != nil {
 			broke = err
-			w.cancel() // a Send that waits for the server's window ends
+			w.cancel(nil) // a Send that waits for the server's window ends
 			w.owner.again(b, broke, false)
 			continue
 		}
@@ -391,6 +399,22 @@ func (w *pushWire) receive() {
 		result, err := newPushResult(answer, len(b.events))
 		w.owner.settleAll(b, result, err)
 	}
+}
+
+// recv is the next acknowledgement, within the time limit of a push.
+func (w *pushWire) recv() (*millracev1.PushResponse, error) {
+	limit := time.AfterFunc(w.owner.client.options.PushTimeout, func() { w.cancel(context.DeadlineExceeded) })
+	defer limit.Stop()
+	answer, err := w.stream.Recv()
+	switch {
+	case err == nil:
+		return answer, nil
+	case context.Cause(w.ctx) == context.DeadlineExceeded:
+		return nil, context.DeadlineExceeded
+	case errors.Is(err, io.EOF):
+		return nil, &Error{Code: codes.Unavailable, Message: "the server ended the stream", Retryable: true}
+	}
+	return nil, err
 }
 
 // again sends a batch by a call of its own, which is repeated as calls are: where its

@@ -32,19 +32,21 @@ func call[A any](ctx context.Context, c *Client, p callPlan, do func(context.Con
 	defer cancel()
 	c.budget.earn()
 	wait := c.options.Backoff
+	sent := 0
 	for attempt := 1; ; attempt++ {
-		answer, sent, err := hedged(ctx, c, p, do)
+		answer, n, err := hedged(ctx, c, p, do)
+		sent += n
 		if err == nil {
-			return answer, attempt + sent - 1, nil
+			return answer, sent, nil
 		}
 		failure := newError(p.name, err)
-		failure.Attempts = attempt + sent - 1
+		failure.Attempts = sent
 		var none A
 		if !p.repeat || !failure.Retryable || attempt >= c.options.Attempts || c.ctx.Err() != nil {
-			return none, failure.Attempts, failure
+			return none, sent, failure
 		}
 		if !c.pause(ctx, c.jitter(wait+1)) {
-			return none, failure.Attempts, failure
+			return none, sent, failure
 		}
 		wait = min(2*wait, c.options.BackoffMax)
 	}

@@ -51,8 +51,8 @@ return out`)
 // reading it gives. When all were written the turn ends.
 var writeScript = newScript(`
 local head = redis.call('HMGET', KEYS[1], 'g', 'n', ARGV[2])
-if head[1] ~= ARGV[1]
-  then return {head} end
+if head[1] ~= ARGV[1] or tonumber(head[2] or '0') < tonumber(ARGV[3])
+  or tonumber(head[3] or '0') < tonumber(ARGV[4]) then return {head} end
 local turn = redis.call('GET', KEYS[2])
 if turn and turn ~= ARGV[2] then return {head} end
 if ARGV[5] ~= '' then

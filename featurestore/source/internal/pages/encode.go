@@ -94,12 +94,8 @@ func (e *Encoder) Encode(dst []byte, c *Column, v *Values) (Encoded, error) {
 		Type: c.physical(), PathInSchema: []string{c.Name}, Codec: codecs[e.codec], NumValues: int64(v.Rows),
 		Encoding: []format.Encoding{format.Plain, format.RLE},
 	}}
-	if c.Single {
-		for _, x := range v.Numbers {
-			if math.Abs(x) > math.MaxFloat32 && !math.IsInf(x, 0) {
-				return out, fmt.Errorf("column %q: %g does not fit 32 bits", c.Name, x)
-			}
-		}
+	if err := c.fits(v); err != nil {
+		return out, err
 	}
 	nulls, err := e.levels(c, v)
 	if err != nil {
@@ -108,14 +104,7 @@ func (e *Encoder) Encode(dst []byte, c *Column, v *Values) (Encoded, error) {
 	encoding := format.Plain
 	if e.index(c, v) {
 		encoding = format.RLEDictionary
-		out.meta.Encoding = append(out.meta.Encoding, format.RLEDictionary)
-		out.indexed = true
-		e.packed = e.dictionary.appendPlain(e.packed[:0], c)
-		dst, err = e.page(dst, &out.meta, e.packed, &format.PageHeader{
-			Type:                 format.DictionaryPage,
-			DictionaryPageHeader: thrift.New(format.DictionaryPageHeader{NumValues: int32(e.dictionary.size()), Encoding: format.Plain}),
-		})
-		if err != nil {
+		if dst, err = e.dictionaryPage(dst, &out, c); err != nil {
 			return out, err
 		}
 		e.plain = e.appendIndexes(e.plain)
@@ -136,6 +125,30 @@ func (e *Encoder) Encode(dst []byte, c *Column, v *Values) (Encoded, error) {
 	out.meta.Statistics.NullCount = int64(nulls)
 	out.Bytes = dst[start:]
 	return out, err
+}
+
+// fits looks for numbers that 32 bits would make infinite.
+func (c *Column) fits(v *Values) error {
+	if !c.Single {
+		return nil
+	}
+	for _, x := range v.Numbers {
+		if math.Abs(x) > math.MaxFloat32 && !math.IsInf(x, 0) {
+			return fmt.Errorf("column %q: %g does not fit 32 bits", c.Name, x)
+		}
+	}
+	return nil
+}
+
+// dictionaryPage appends the values that were indexed.
+func (e *Encoder) dictionaryPage(dst []byte, out *Encoded, c *Column) ([]byte, error) {
+	out.indexed = true
+	out.meta.Encoding = append(out.meta.Encoding, format.RLEDictionary)
+	e.packed = e.dictionary.appendPlain(e.packed[:0], c)
+	return e.page(dst, &out.meta, e.packed, &format.PageHeader{
+		Type:                 format.DictionaryPage,
+		DictionaryPageHeader: thrift.New(format.DictionaryPageHeader{NumValues: int32(e.dictionary.size()), Encoding: format.Plain}),
+	})
 }
 
 // page appends a header and the compressed body.
@@ -196,35 +209,9 @@ func (e *Encoder) levels(c *Column, v *Values) (nulls int, err error) {
 func appendPlain(to []byte, c *Column, v *Values) []byte {
 	switch c.Kind {
 	case Floats:
-		if c.Single {
-			to = slices.Grow(to, 4*v.Rows)
-			for _, x := range v.Numbers {
-				if x == x {
-					to = binary.LittleEndian.AppendUint32(to, math.Float32bits(float32(x)))
-				}
-			}
-			return to
-		}
-		to = slices.Grow(to, 8*v.Rows)
-		for _, x := range v.Numbers {
-			if x == x {
-				to = binary.LittleEndian.AppendUint64(to, math.Float64bits(x))
-			}
-		}
+		return appendFloats(to, c, v)
 	case Bools:
-		n := 0
-		for _, x := range v.Numbers {
-			if x != x {
-				continue
-			}
-			if n%8 == 0 {
-				to = append(to, 0)
-			}
-			if x != 0 {
-				to[len(to)-1] |= 1 << (n % 8)
-			}
-			n++
-		}
+		return appendBools(to, v)
 	case Texts:
 		for i, x := range v.Texts {
 			if len(v.Nulls) == 0 || !v.Nulls[i] {
@@ -238,6 +225,38 @@ func appendPlain(to []byte, c *Column, v *Values) []byte {
 				to = binary.LittleEndian.AppendUint64(to, uint64(x))
 			}
 		}
+	}
+	return to
+}
+
+func appendFloats(to []byte, c *Column, v *Values) []byte {
+	to = slices.Grow(to, 8*v.Rows)
+	for _, x := range v.Numbers {
+		switch {
+		case x != x:
+		case c.Single:
+			to = binary.LittleEndian.AppendUint32(to, math.Float32bits(float32(x)))
+		default:
+			to = binary.LittleEndian.AppendUint64(to, math.Float64bits(x))
+		}
+	}
+	return to
+}
+
+// appendBools packs them into bits, the first in the lowest.
+func appendBools(to []byte, v *Values) []byte {
+	n := 0
+	for _, x := range v.Numbers {
+		if x != x {
+			continue
+		}
+		if n%8 == 0 {
+			to = append(to, 0)
+		}
+		if x != 0 {
+			to[len(to)-1] |= 1 << (n % 8)
+		}
+		n++
 	}
 	return to
 }
