@@ -46,7 +46,7 @@ var variations = []variation{
 	})},
 	{name: "states lost", between: sometimes(100, func(p *player, _ *op) { p.loseStates() })},
 	{name: "little memory", options: func(o *online.Options) { o.MemoryBytesMax, o.Shards = online.MemoryBytesMin, 2 },
-		between: sometimes(60, func(p *player, o *op) { p.noise(o.clock) }),
+		between: sometimes(25, func(p *player, o *op) { p.noise(o.clock) }),
 		after: func(t *testing.T, s featurestore.Stats) {
 			if s.Online.Evicted == 0 || s.Online.Loads == 0 {
 				t.Errorf("%d entities evicted, %d loaded; the bound on memory was not felt", s.Online.Evicted, s.Online.Loads)
@@ -64,9 +64,9 @@ var variations = []variation{
 	}},
 	{name: "another order of arrival", order: shuffleFresh},
 	{name: "steps of the clock", between: sometimes(3, func(p *player, o *op) {
-		p.clock = o.clock + int64(time.Hour/time.Microsecond)
+		p.clock.Store(o.clock + int64(time.Hour/time.Microsecond))
 		p.store.Stats()
-		p.clock = o.clock - int64(time.Hour/time.Microsecond)
+		p.clock.Store(o.clock - int64(time.Hour/time.Microsecond))
 		p.readAt(o.clock)
 	})},
 }
@@ -97,7 +97,7 @@ func (p *player) compact() {
 // noise pushes an event for each of many other users.
 func (p *player) noise(clock int64) {
 	p.t.Helper()
-	p.clock = clock
+	p.clock.Store(clock)
 	events := make([]slowEvent, 1500)
 	for part := range 4 {
 		for i := range events {
@@ -111,7 +111,7 @@ func (p *player) noise(clock int64) {
 // again pushes events that were pushed before as they were, where that changes nothing:
 // not if there is another version of one of them.
 func (p *player) again(o *op, clock int64) {
-	p.clock = clock
+	p.clock.Store(clock)
 	if !o.fresh {
 		return
 	}
@@ -191,7 +191,7 @@ func (v *variation) run(t *testing.T, seed uint64, steps int) []answer {
 // TestVariations lives through scripts in many ways and wants the same answers, bit for
 // bit.
 func TestVariations(t *testing.T) {
-	seeds, steps := 2, 300
+	seeds, steps := 1, 400
 	if testing.Short() || raceEnabled {
 		seeds, steps = 1, 150
 	}

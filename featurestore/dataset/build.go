@@ -246,9 +246,6 @@ func (b *build) write(ctx context.Context) error {
 	}, func(batch *column.Batch) error {
 		done += int64(batch.Rows)
 		b.o.Progress(done, total, "write")
-		if testSink != nil {
-			testSink(batch)
-		}
 		err := sink.Write(batch)
 		spare.Put(batch)
 		return err

@@ -207,12 +207,16 @@ func markRead(need []bool, p *expression.Program) {
 	}
 }
 
+// sliceRows is how many rows of an input are spread over the parts at once: enough that
+// some hundred go to each, and not so many that their columns fall out of the cache.
+const sliceRows = 32768
+
 // readInputs reads the inputs of a source. also, unless nil, sees each slice before the
 // tables do, and then all fields are read.
 func (ev *events) readInputs(ctx context.Context, s *definition.Source, also func(slice int, b *column.Batch) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	o := source.Options{BadRowsMax: ev.badRowsMax, RowNumbers: s.ID < 0, BatchRows: 32768}
+	o := source.Options{BadRowsMax: ev.badRowsMax, RowNumbers: s.ID < 0, BatchRows: sliceRows}
 	if also == nil {
 		o.Fields = ev.fieldsOf(s)
 	}

@@ -64,6 +64,7 @@ func Join(ctx context.Context, o JoinOptions) (int64, error) {
 		return 0, fmt.Errorf("join: %w", err)
 	}
 	defer b.engine.close()
+	b.output.fresh = true
 	err = b.make(ctx)
 	return b.rows, err
 }

@@ -44,6 +44,9 @@ type output struct {
 	columns []outColumn
 	names   []Column
 	float32 bool
+	// fresh makes null what is older than its bound. A training set keeps it, as a served
+	// vector does; its status tells.
+	fresh bool
 }
 
 // outColumn is where a column comes from: a column of the engine's rows, a feature's
@@ -152,16 +155,20 @@ func (out *output) fill(to *column.Batch, from *assembled) {
 				into.AppendText(from.vectors.StatusRow(row)[c.feature].String())
 			}
 		default:
-			fillFeature(into, c, &from.vectors, from.kept)
+			fillFeature(into, c, &from.vectors, from.kept, out.fresh)
 		}
 	}
 	to.Rows += from.rows.Rows
 }
 
 // fillFeature appends a feature as a model would see it: a value that is not there is
-// null.
-func fillFeature(into *column.Column, c outColumn, v *plan.Vectors, kept texts) {
+// null, and with fresh one that is too old.
+func fillFeature(into *column.Column, c outColumn, v *plan.Vectors, kept texts, fresh bool) {
 	for row := range v.Rows {
+		if fresh && v.StatusRow(row)[c.feature] != window.Present {
+			into.AppendNull()
+			continue
+		}
 		if c.text >= 0 {
 			if text := v.TextRow(row)[c.text]; text != "" || c.given || v.StatusRow(row)[c.feature] == window.Present {
 				into.AppendText(kept.keep(text))

@@ -207,7 +207,6 @@ type vectorReader struct {
 	logged      plan.LoggedVector
 	inputs      plan.Inputs
 	sequences   []uint64
-	key         []byte
 }
 
 func (r *vectorReader) add(record *offline.Record) error {

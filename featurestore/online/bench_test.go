@@ -49,7 +49,7 @@ func benchTable(b testing.TB, features int) plan.Table {
 	default:
 		d.Features = aggregations([]window.Func{window.Count, window.Sum, window.Mean, window.Max}, day, 7*day, 30*day)
 	}
-	return viewTable(b, fmt.Sprintf("customers%d", features), d)
+	return viewTable(fmt.Sprintf("customers%d", features), d)
 }
 
 func benchKey(dst []byte, i int) []byte { return plan.AppendIntKey(dst, int64(i)) }

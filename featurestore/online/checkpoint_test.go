@@ -160,8 +160,11 @@ func TestNewEntityTurnsReaderAway(t *testing.T) {
 	key := []byte("k")
 	id, hash, sh := flightKey{0, "k"}, l.hashOf(key), l.shards[0]
 	f := &flight{done: make(chan struct{})}
-	sh.mu.flights[id] = f // it has asked the disk, which has nothing
-	apply(t, l, event(0, "k", start, 1, 1))
+	updates := []plan.Update{event(0, "k", start, 1, 1)}
+	must(t, l.Apply(t.Context(), updates, 0, func() (uint64, error) {
+		sh.mu.flights[id] = f // a reader asks the disk, which has nothing
+		return 1, nil
+	}, make([]window.Outcome, 1)))
 	if !f.away || len(sh.mu.flights) != 0 {
 		t.Fatal("the flight goes on")
 	}

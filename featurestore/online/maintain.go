@@ -47,7 +47,7 @@ func (l *Local) maintain(ctx context.Context) {
 			} else {
 				s.done(0, nil)
 			}
-			asked = false
+			asked = l.progress.lag.Load() >= l.options.CheckpointRecords // that came meanwhile
 		}
 		alarm.Reset(s.wait(asked))
 	}

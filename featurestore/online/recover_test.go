@@ -57,9 +57,9 @@ func TestTablesChange(t *testing.T) {
 	o.fs = vfs.NewMem()
 	filled(t, o, log, 50)
 
-	changed := viewTable(t, "customers", window.Definition{Columns: []string{"amount"},
+	changed := viewTable("customers", window.Definition{Columns: []string{"amount"},
 		Features: aggregations([]window.Func{window.Count}, 30*time.Minute)})
-	o.Tables = []plan.Table{tables[2], viewTable(t, "new", changed.View.Window.Definition()), tables[1], changed}
+	o.Tables = []plan.Table{tables[2], viewTable("new", changed.View.Window.Definition()), tables[1], changed}
 	o.Fingerprint = fingerprintOf(o.Tables)
 	for range 2 {
 		l := openLocal(t, o)

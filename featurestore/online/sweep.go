@@ -183,24 +183,26 @@ func (l *Local) hadItsDay(it *pebble.Iterator) bool {
 	return e.state.Len() == 0
 }
 
-// sweepLoad brings an entity in memory and looks at it there.
+// sweepLoad brings an entity in memory and looks at it there. One that somebody else
+// has brought, or may have pinned, is left to the next time.
 func (l *Local) sweepLoad(diskKey []byte) error {
 	table, key, _ := l.ofDiskKey(diskKey)
 	hash := l.hashOf(key)
 	sh := l.shards[l.shardOf(hash)]
-	if _, _, err := l.load(sh, table, key, hash, nil); err != nil {
+	if !sh.apply.TryLock() {
+		return nil
+	}
+	defer sh.apply.Unlock()
+	var pins []pin
+	if _, _, err := l.load(sh, table, key, hash, &pins); err != nil || len(pins) == 0 {
 		return err
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	t := &sh.mu.tables[table]
-	slot := t.find(hash, key)
-	if slot < 0 {
-		return nil
-	}
-	if c, bit := t.mark(slot); (c.removed|c.pinned)&bit == 0 {
-		l.sweepEntityLocked(t, table, slot, l.sweepTime(table))
-	}
+	c, bit := t.mark(pins[0].slot)
+	c.pinned &^= bit
+	l.sweepEntityLocked(t, table, pins[0].slot, l.sweepTime(table))
 	return nil
 }
 

@@ -98,7 +98,6 @@ func newService(t *testing.T) *Service {
 func numbers(name string, v ...float64) *pb.Column { return &pb.Column{Name: name, Numbers: v} }
 func integers(name string, v ...int64) *pb.Column  { return &pb.Column{Name: name, Integers: v} }
 func texts(name string, v ...string) *pb.Column    { return &pb.Column{Name: name, Texts: v} }
-func bools(name string, v ...bool) *pb.Column      { return &pb.Column{Name: name, Bools: v} }
 
 // push is a push of one good payment, with some columns in place of those.
 func push(columns ...*pb.Column) *pb.PushRequest {

@@ -127,8 +127,15 @@ func (s *DecideStream) start(ctx context.Context, message *millracev1.DecideRequ
 	return p, nil
 }
 
+// ended is why the stream takes no requests, nil if it does.
 func (s *DecideStream) ended() error {
-	if s.client.ctx.Err() != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.endedLocked()
+}
+
+func (s *DecideStream) endedLocked() error {
+	if s.mu.closed || s.client.ctx.Err() != nil {
 		return ErrClosed
 	}
 	return s.ctx.Err()
@@ -139,11 +146,8 @@ func (s *DecideStream) ended() error {
 func (s *DecideStream) enqueue(p *Pending) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.closed {
-		return ErrClosed
-	}
-	if s.ctx.Err() != nil {
-		return s.ended()
+	if err := s.endedLocked(); err != nil {
+		return err
 	}
 	if s.mu.wire == nil {
 		w, err := s.open()

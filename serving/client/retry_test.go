@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -27,6 +28,7 @@ type scripted struct {
 	inference.GRPCInferenceServiceClient
 	errs  []error
 	calls atomic.Int64
+	mu    sync.Mutex // guards keys and deadlines
 	keys  []string
 	// hang makes that many of the first calls wait until their context ends.
 	hang      int64
@@ -38,7 +40,9 @@ func (s *scripted) Close() error { return nil }
 func (s *scripted) step(ctx context.Context) error {
 	n := s.calls.Add(1)
 	if deadline, has := ctx.Deadline(); has {
+		s.mu.Lock()
 		s.deadlines = append(s.deadlines, time.Until(deadline))
+		s.mu.Unlock()
 	}
 	if n <= s.hang {
 		<-ctx.Done()
@@ -51,7 +55,9 @@ func (s *scripted) step(ctx context.Context) error {
 }
 
 func (s *scripted) Decide(ctx context.Context, q *millracev1.DecideRequest, _ ...grpc.CallOption) (*millracev1.DecideResponse, error) {
+	s.mu.Lock()
 	s.keys = append(s.keys, q.IdempotencyKey)
+	s.mu.Unlock()
 	return &millracev1.DecideResponse{Decision: "approve"}, s.step(ctx)
 }
 

@@ -93,7 +93,10 @@ func (s *Store) applyAll(ctx context.Context, j *job) error {
 	}
 	if s.at() != ready {
 		if s.rebuilding(ctx) {
-			return s.rebuild(ctx, j.events)
+			n, err := s.rebuild(ctx, j.events)
+			if j.events = j.events[n:]; err != nil || len(j.events) == 0 {
+				return err
+			}
 		}
 		if err := s.usable(ctx); err != nil {
 			return err

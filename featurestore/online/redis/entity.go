@@ -16,7 +16,7 @@ import (
 // entity is what the writer knows of an entity.
 type entity struct {
 	key           string // in Redis
-	name          []byte // its key in the table
+	name          string // its key in the table, which ends that
 	bucket, table int
 	value         value
 	// version is the one in Redis that value was made from, if loaded is set; zero for
@@ -93,7 +93,7 @@ func (u *use) remove(e *entity) {
 }
 
 func (u *use) add(e *entity) {
-	e.size = entityBytes + len(e.key) + len(e.name) + e.value.bytes()
+	e.size = entityBytes + len(e.key) + e.value.bytes()
 	e.older = u.newest
 	if u.newest != nil {
 		u.newest.newer = e

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/millrace-ml/millrace/featurestore/offline"
 	"github.com/millrace-ml/millrace/featurestore/online"
 )
 
@@ -181,7 +182,11 @@ func (s *Store) recoverNow() error {
 	if s.options.Recover == nil {
 		return errors.New("the store has to be opened again, to replay the event log")
 	}
-	if err := s.options.Recover(context.WithValue(s.ctx, recoveryKey{}, true)); err != nil {
+	err := s.options.Recover(context.WithValue(s.ctx, recoveryKey{}, true))
+	if errors.Is(err, offline.ErrTooOld) {
+		return errors.Join(err, s.Discard(s.ctx)) // the next attempt computes all tables
+	}
+	if err != nil {
 		return err
 	}
 	return s.finish(s.ctx, recovering)

@@ -78,9 +78,10 @@ func (s *Store) rebuilding(ctx context.Context) bool {
 }
 
 // Rebuild implements online.Store: it lists the tables that Redis does not have up to any
-// place in the log. Until ReplayFrom is called, what is given to Apply is taken to be
-// the log's events for these tables, in any order; then Apply does not wait for Redis, and
-// all outcomes are window.Applied. What the other tables have is left alone.
+// place in the log. Until ReplayFrom is called, or a new event is pushed, what is given to
+// Apply is taken to be the log's events for these tables, in any order; then Apply does
+// not wait for Redis, and all outcomes are window.Applied. What the other tables have is
+// left alone.
 func (s *Store) Rebuild() []int {
 	if s.options.Log == "" || s.options.Position() == 0 {
 		return nil
@@ -152,10 +153,12 @@ func (s *Store) Replay(ctx context.Context, updates []plan.Update, sequence uint
 	return s.loader.add(ctx, Event{Updates: updates, sequence: sequence, replayed: true})
 }
 
-// rebuild takes events that Apply is given while tables are rebuilt.
-func (s *Store) rebuild(ctx context.Context, events []Event) error {
-	s.loader.mu.Lock()
-	defer s.loader.mu.Unlock()
+// rebuild takes events that Apply is given while tables are rebuilt, up to one that is not
+// from the log: that is a push, which ends the rebuild. It returns how many it took.
+func (s *Store) rebuild(ctx context.Context, events []Event) (n int, err error) {
+	l := s.loader
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for i := range events {
 		e := &events[i]
 		if e.Err == nil && e.Record != nil {
@@ -164,14 +167,21 @@ func (s *Store) rebuild(ctx context.Context, events []Event) error {
 		if e.Err != nil {
 			continue
 		}
-		if err := s.loader.add(ctx, Event{Updates: e.Updates, sequence: e.sequence, rebuilt: true}); err != nil {
-			return err
+		if e.sequence == 0 || e.sequence > l.mu.end {
+			if drawn := e.sequence; drawn != 0 {
+				e.Record = func() (uint64, error) { return drawn, nil }
+			}
+			l.mu.outOfOrder = false
+			return i, nil
+		}
+		if err := l.add(ctx, Event{Updates: e.Updates, sequence: e.sequence, rebuilt: true}); err != nil {
+			return i, err
 		}
 		for k := range e.Updates {
 			e.Outcomes[k] = window.Applied
 		}
 	}
-	return nil
+	return len(events), nil
 }
 
 // add copies an event into the current batch, and sends it off when it is full. l.mu is

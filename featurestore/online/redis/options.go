@@ -51,9 +51,9 @@ type Options struct {
 	// Tables are what is kept.
 	Tables []plan.Table
 
-	// Log names the event log of this replica among those that share the Redis, and stays
-	// the same over restarts: see LogName. Empty says that there is none: then what Redis
-	// loses is lost.
+	// Log names the event log of this replica among those that share the Redis. It stays the
+	// same over restarts, and another log has another name. Empty says that there is none:
+	// then what Redis loses is lost.
 	Log string
 	// Members are the logs of all replicas, if known: after a loss values count as whole
 	// only when all of them have been replayed. Those seen since the start are known anyway.

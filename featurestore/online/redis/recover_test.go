@@ -5,11 +5,13 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/millrace-ml/millrace/featurestore/offline"
 	"github.com/millrace-ml/millrace/featurestore/online"
 	"github.com/millrace-ml/millrace/featurestore/plan"
 	"github.com/millrace-ml/millrace/featurestore/window"
@@ -254,5 +256,70 @@ func TestDurableFirst(t *testing.T) {
 	}
 	if len(asked) < 2 || asked[0] != 1 || asked[1] != 1 && asked[1] != 2 {
 		t.Errorf("the log was asked for %v", asked)
+	}
+}
+
+// TestPushEndsRebuild: a rebuild of all tables need not be followed by a replay.
+func TestPushEndsRebuild(t *testing.T) {
+	for _, batch := range []bool{false, true} {
+		ctx, m, log, l := context.Background(), small(t), &memoryLog{}, &ledger{}
+		s := open(t, log.use(options(t, m.Addr()), "a"))
+		pushSome(t, s, log, l, 30)
+		s.crash()
+		m.FlushAll()
+		s = open(t, log.use(options(t, m.Addr()), "a"))
+		if err := log.rebuild(ctx, s, s.Rebuild()); err != nil {
+			t.Fatal(err)
+		}
+		if batch {
+			p := payment{id: 31, time: begin, customer: 1, terminal: 1, amount: 1}
+			l.add(p)
+			u := p.updates()
+			events := []Event{{Updates: u, Record: log.record(u), Outcomes: make([]window.Outcome, 2)}}
+			if s.ApplyBatch(ctx, events); events[0].Err != nil {
+				t.Fatal(events[0].Err)
+			}
+		} else {
+			pushSome(t, s, log, l, 1)
+		}
+		if s.at() != ready || log.position() != 31 {
+			t.Errorf("phase %d, %d records", s.at(), log.position())
+		}
+		l.check(t, s, begin+5e10)
+	}
+}
+
+// TestTooOld: what the log cannot replay any more is computed from all of it.
+func TestTooOld(t *testing.T) {
+	ctx, m, log, l := context.Background(), small(t), &memoryLog{}, &ledger{}
+	var s *Store
+	tooOld := fmt.Errorf("the log: %w", offline.ErrTooOld)
+	o := log.use(options(t, m.Addr()), "a")
+	o.Recover = func(ctx context.Context) error {
+		if s.ReplayFrom() < 20 {
+			return tooOld
+		}
+		return log.recover(ctx, s)
+	}
+	s = open(t, o)
+	pushSome(t, s, log, l, 20)
+	_ = s.lose(errors.New("as a test says"))
+	until(t, "everything is computed again", func() bool { return s.Counters().Recoveries == 1 })
+	l.check(t, s, begin+5e10)
+
+	s.crash()
+	s = open(t, o)
+	if err := s.Discard(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if tables := s.Rebuild(); len(tables) != 3 {
+		t.Errorf("tables %v are to be rebuilt", tables)
+	}
+	if err := log.recover(ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	l.check(t, s, begin+5e10)
+	if err := s.Discard(ctx); err == nil {
+		t.Error("states that are served were discarded")
 	}
 }

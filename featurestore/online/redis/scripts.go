@@ -184,3 +184,14 @@ for _, f in ipairs(redis.call('HKEYS', rec)) do
   if (kind == 'd:' or kind == 'w:' or kind == 'b:') and f:sub(3, 2 + #begin) == begin then redis.call('HDEL', rec, f) end
 end
 redis.call('HDEL', rec, 'i:' .. ARGV[1])` + revise)
+
+// discardScript gives up what a log has in the tables, and with it the tables, which all
+// logs have to bring their events into again. ARGV is g, the log and the tables.
+var discardScript = newScript(`
+local rec = KEYS[1]
+if redis.call('HGET', rec, 'g') ~= ARGV[1] then return redis.call('HGETALL', rec) end
+for i = 3, #ARGV do
+  local tail = ARGV[2] .. '/' .. ARGV[i]
+  redis.call('HDEL', rec, 'd:' .. tail, 'w:' .. tail)
+  redis.call('HSET', rec, 'b:' .. tail, 'discarded')
+end` + revise)

@@ -293,6 +293,28 @@ func (s *Store) Forget(ctx context.Context, logName string) error {
 	return s.refresh(ctx)
 }
 
+// Discard gives up what Redis has of the log, before pushes and reads begin: Rebuild then
+// lists all tables. It is for a log that cannot be replayed from ReplayFrom any more. The
+// other replicas compute the tables again as well.
+func (s *Store) Discard(ctx context.Context) error {
+	if p := s.at(); p != opening && p != recovering {
+		return errors.New("redis: states can be discarded only before pushes and reads begin")
+	}
+	return s.insist(ctx, discardScript, func(b int) []string {
+		return append([]string{s.buckets[b].record.Load().revision, s.options.Log}, s.prints()...)
+	}, func(_ int, st *state) bool {
+		if st.record == nil {
+			return false
+		}
+		for t := range st.record.tables {
+			if st.record.tables[t].known {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // durable waits for the log, if it has to.
 func (s *Store) durable(ctx context.Context, sequence uint64) error {
 	if s.options.Durable == nil || sequence == 0 {

@@ -12,9 +12,10 @@ import (
 	"github.com/millrace-ml/millrace/featurestore/window"
 )
 
-// update carries out an update. changed says that there is something to write. Errors
-// are those of window.Aggregator; check finds them before.
-func (v *value) update(a *window.Aggregator, t *table, u *plan.Update) (o window.Outcome, changed bool, err error) {
+// update carries out an update; again says that its event is known to be there. changed
+// says that there is something to write. Errors are those of window.Aggregator; check
+// finds them before.
+func (v *value) update(a *window.Aggregator, t *table, u *plan.Update, again bool) (o window.Outcome, changed bool, err error) {
 	switch {
 	case t.view == nil:
 		o = v.replace(&u.Event, u.Row)
@@ -25,7 +26,7 @@ func (v *value) update(a *window.Aggregator, t *table, u *plan.Update) (o window
 	}
 	id := eventID{u.Event.Time, u.Event.ID}
 	o = window.Duplicate
-	if !v.known(id) {
+	if !again && !v.known(id) {
 		if o, err = v.add(a, t, &u.Event); err != nil {
 			return o, false, err
 		}

@@ -21,7 +21,7 @@ func someValue(t testing.TB, tb *table, n int) *value {
 	r := rand.New(rand.NewPCG(uint64(n), 1))
 	for i := range n {
 		u := plan.Update{Event: window.Event{Time: begin + r.Int64N(1e9), Arrival: begin + 1e9, ID: uint64(i + 1), Values: []float64{float64(i), math.NaN()}}}
-		if _, _, err := v.update(a, tb, &u); err != nil {
+		if _, _, err := v.update(a, tb, &u, false); err != nil {
 			t.Fatal(err)
 		}
 		v.stamp(uint64(i%20)<<32|1, uint64(i), uint64(i+1))
@@ -62,7 +62,7 @@ func TestRowComesBack(t *testing.T) {
 	for _, row := range []string{"", "x", "a longer row"} {
 		v := &value{}
 		u := plan.Update{Event: window.Event{Time: begin, Arrival: begin + 1, ID: 3}, Row: []byte(row)}
-		if o, changed, err := v.update(nil, tb, &u); o != window.Applied || !changed || err != nil {
+		if o, changed, err := v.update(nil, tb, &u, false); o != window.Applied || !changed || err != nil {
 			t.Fatalf("row %q: %v %v %v", row, o, changed, err)
 		}
 		v.stamp(1<<32|5, 6, 7)
@@ -172,11 +172,11 @@ func TestDuplicatesInTiles(t *testing.T) {
 		}
 		late := event(at-int64(20*3600*1e6), uint64(1e6+i))
 		for again := range 2 {
-			o, changed, err := v.update(a, tb, event(at, uint64(i+1)))
+			o, changed, err := v.update(a, tb, event(at, uint64(i+1)), false)
 			if err != nil || changed != (again == 0) || again > 0 && o != window.Duplicate {
 				t.Fatalf("event %d, attempt %d: %v, %v", i, again, o, err)
 			}
-			o, changed, err = v.update(a, tb, late)
+			o, changed, err = v.update(a, tb, late, false)
 			if err != nil || changed != (again == 0) || again > 0 && o != window.Duplicate {
 				t.Fatalf("late event %d, attempt %d: %v, %v", i, again, o, err)
 			}
@@ -200,10 +200,10 @@ func TestLookupKeepsTheNewest(t *testing.T) {
 			if all[i].arrival == 0 {
 				u.Event.Arrival = 0 // as its time
 			}
-			if _, _, err := v.update(nil, tb, &u); err != nil {
+			if _, _, err := v.update(nil, tb, &u, false); err != nil {
 				t.Fatal(err)
 			}
-			if o, changed, _ := v.update(nil, tb, &u); changed || o == window.Applied {
+			if o, changed, _ := v.update(nil, tb, &u, false); changed || o == window.Applied {
 				t.Fatalf("order %v: the same again is %v", order, o)
 			}
 		}

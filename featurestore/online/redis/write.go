@@ -267,7 +267,9 @@ func (w *writer) applyTo(e *entity) bool {
 			s.counts.skipped.Add(1)
 			continue
 		}
-		o, c, err := e.value.update(w.aggregator(e.table), &s.tables[e.table], t.update)
+		id := eventID{t.update.Event.Time, t.update.Event.ID}
+		again := t.event != nil && !t.event.fromLog() && w.failed.has(failure{e.table, e.name, id})
+		o, c, err := e.value.update(w.aggregator(e.table), &s.tables[e.table], t.update, again)
 		if err != nil { // check lets none through
 			s.counts.refused.Add(1)
 			if t.event != nil {

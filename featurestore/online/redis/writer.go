@@ -41,6 +41,7 @@ type writer struct {
 	pendingLen  int                // their tasks
 	aggregators []*window.Aggregator
 	losses      uint64
+	failed      failures
 	count       uint64 // of the last write
 	group       uint64
 	attempts    int // conflictsMax; tests have less patience
@@ -336,7 +337,7 @@ func (w *writer) entity(u *plan.Update) *entity {
 	e := w.entities[string(w.key)]
 	if e == nil {
 		e = &entity{key: string(w.key), bucket: place, table: u.Table}
-		e.name = []byte(e.key[len(e.key)-len(u.Key):])
+		e.name = e.key[len(e.key)-len(u.Key):]
 		w.entities[e.key] = e
 	} else if e.group != w.group {
 		w.use.remove(e)
@@ -406,6 +407,9 @@ func (w *writer) fail(e *entity) {
 		}
 		if t.event != nil {
 			u := clone(t.update)
+			for _, other := range t.event.Updates { // some may have been written
+				w.failed.add(failure{other.Table, string(other.Key), eventID{other.Event.Time, other.Event.ID}})
+			}
 			t.update, t.event = &u, nil
 		}
 		p.tasks = append(p.tasks, t)
@@ -420,7 +424,7 @@ func (w *writer) fail(e *entity) {
 
 // describe says which entity has an error.
 func (w *writer) describe(e *entity) error {
-	return fmt.Errorf("%s: %w", w.store.tables[e.table].describe(e.name), e.err)
+	return fmt.Errorf("%s: %w", w.store.tables[e.table].describe([]byte(e.name)), e.err)
 }
 
 // relieve forgets the entities used longest ago until the rest fits the memory.

@@ -37,10 +37,13 @@ func (s *Stopper) Stop() { s.stop.Do(func() { close(s.done()) }) }
 // Stopped is closed by Stop, for handlers that do not use Serve.
 func (s *Stopper) Stopped() <-chan struct{} { return s.done() }
 
+// errStopped is what the client of a stream gets that ends for Stop.
+var errStopped = status.Error(codes.Unavailable, "the server stops")
+
 // Serve answers the requests of a stream until its client ends it, a message cannot be
 // sent, or Stop.
 func Serve[Q, A any](s *Stopper, stream grpc.BidiStreamingServer[Q, A], answer func(context.Context, *Q) *A) error {
-	loop := &loop[Q, A]{stream: stream, answer: answer}
+	loop := &loop[Q, A]{stream: stream, answer: answer, stopped: s.done()}
 	ended := make(chan error, 1)
 	// The handler has to return for a stream to end, so somebody else waits for requests.
 	// It ends with the stream, which is when the handler has returned.
@@ -50,18 +53,16 @@ func Serve[Q, A any](s *Stopper, stream grpc.BidiStreamingServer[Q, A], answer f
 		return err
 	case <-s.done():
 	}
-	loop.busy.Lock() // until an answer under way is sent
+	loop.busy.Lock() // waits until an answer under way is sent
 	defer loop.busy.Unlock()
-	loop.over = true
-	return status.Error(codes.Unavailable, "the server stops")
+	return errStopped
 }
 
 type loop[Q, A any] struct {
-	stream grpc.BidiStreamingServer[Q, A]
-	answer func(context.Context, *Q) *A
-	// busy is held while a request is answered; over says that the handler returns.
-	busy sync.Mutex
-	over bool
+	stream  grpc.BidiStreamingServer[Q, A]
+	answer  func(context.Context, *Q) *A
+	stopped <-chan struct{}
+	busy    sync.Mutex // held while a request is answered
 }
 
 func (l *loop[Q, A]) run() error {
@@ -72,17 +73,19 @@ func (l *loop[Q, A]) run() error {
 		} else if err != nil {
 			return err
 		}
-		if over, err := l.one(q); over || err != nil {
+		if err := l.one(q); err != nil {
 			return err
 		}
 	}
 }
 
-func (l *loop[Q, A]) one(q *Q) (over bool, err error) {
+func (l *loop[Q, A]) one(q *Q) error {
 	l.busy.Lock()
 	defer l.busy.Unlock()
-	if l.over {
-		return true, nil
+	select {
+	case <-l.stopped: // the handler returns, or has returned
+		return errStopped
+	default:
+		return l.stream.Send(l.answer(l.stream.Context(), q))
 	}
-	return false, l.stream.Send(l.answer(l.stream.Context(), q))
 }

@@ -3,6 +3,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -27,7 +28,10 @@ type exchange struct {
 	frontend  *frontend.Frontend
 	request   *frontend.Request // nil if the decision is unknown
 	requestID []byte
-	answer    *frontend.Answer
+	// key and given are the idempotency key and the value of a fact, while decoding.
+	key    []byte
+	given  wireValue
+	answer *frontend.Answer
 	// err is why there is no answer.
 	err error
 	// inBand sends err as a message, as streams do.
@@ -52,6 +56,10 @@ func (x *exchange) release() {
 	exchanges.Put(x)
 }
 
+// requestBytesMax bounds a request as bodyBytesMax does in JSON: the server's messages
+// may be as large as tensors are, and a stream holds streamAhead requests.
+const requestBytesMax = bodyBytesMax
+
 // Field numbers of DecideRequest, Fact and Value.
 const (
 	requestDecision = 1
@@ -74,6 +82,10 @@ var errMalformed = fmt.Errorf("%w: malformed DecideRequest", frontend.ErrInvalid
 // UnmarshalWire implements serving.Message. A request that cannot be answered is no
 // error here: the handler answers it with a code of its own.
 func (x *exchange) UnmarshalWire(data []byte) error {
+	if len(data) > requestBytesMax {
+		x.err = fmt.Errorf("%w: the request has %d bytes, at most %d", frontend.ErrInvalid, len(data), requestBytesMax)
+		return nil
+	}
 	decision, err := findDecision(data)
 	if err == nil {
 		x.request, err = x.frontend.NewRequest(decision)
@@ -93,24 +105,35 @@ func (x *exchange) UnmarshalWire(data []byte) error {
 		x.field(number, kind, data[n:n+size])
 		data = data[n+size:]
 	}
+	if x.err == nil {
+		x.err = x.request.SetKey(string(x.key))
+	}
+	x.key, x.given = nil, wireValue{}
 	return nil
 }
 
-// field takes one field of the request, whose sound encoding has been checked.
+// field takes one field of the request, whose sound encoding has been checked. One of
+// another wire type than it should be is unknown, as protobuf has it.
 func (x *exchange) field(number protowire.Number, kind protowire.Type, value []byte) {
 	if kind == protowire.BytesType {
 		value, _ = protowire.ConsumeBytes(value)
 	}
 	switch {
 	case number == requestID && kind == protowire.BytesType:
+		if err := checkText("request_id", value); err != nil {
+			x.err = cmp.Or(x.err, err)
+			return
+		}
 		x.requestID = append(x.requestID[:0], value...)
 	case x.err != nil: // only the request's id is still of use
+	case number == requestDecision && kind == protowire.BytesType:
+		if text(value) != x.request.Policy().Name {
+			x.err = fmt.Errorf("%w: decision: given twice", frontend.ErrInvalid)
+		}
 	case number == requestFacts && kind == protowire.BytesType:
 		x.err = x.fact(value)
 	case number == requestKey && kind == protowire.BytesType:
-		if x.err = checkText("idempotency_key", value); x.err == nil {
-			x.err = x.request.SetKey(string(value))
-		}
+		x.key, x.err = value, checkText("idempotency_key", value)
 	case number == requestExplain && kind == protowire.VarintType:
 		v, _ := protowire.ConsumeVarint(value)
 		x.request.Explain = v != 0
@@ -150,7 +173,8 @@ func checkText(path string, v []byte) error {
 
 // fact sets one fact.
 func (x *exchange) fact(data []byte) error {
-	var name, value []byte
+	var name []byte
+	x.given = wireValue{}
 	for len(data) > 0 {
 		number, kind, n := protowire.ConsumeTag(data)
 		if n < 0 {
@@ -162,65 +186,83 @@ func (x *exchange) fact(data []byte) error {
 		}
 		if kind == protowire.BytesType {
 			content, _ := protowire.ConsumeBytes(data[n:])
+			var err error
 			switch number {
 			case factName:
-				name = content
+				name, err = content, checkText("facts", content)
 			case factValue:
-				value = content
+				err = x.given.merge(content)
+			}
+			if err != nil {
+				return err
 			}
 		}
 		data = data[n+size:]
 	}
-	if err := checkText("facts", name); err != nil {
-		return err
-	}
-	return x.value(text(name), value)
+	return x.set(text(name))
 }
 
-// value sets a fact to a Value; the last of several counts, as protobuf has it.
-func (x *exchange) value(name string, data []byte) error {
-	var number protowire.Number
-	var last []byte
+// wireValue is a Value: which kind it has, 0 for none, and the encoding of that.
+type wireValue struct {
+	number protowire.Number
+	last   []byte
+}
+
+// merge takes an encoded Value; the last kind of several counts, as protobuf has it.
+func (v *wireValue) merge(data []byte) error {
 	for len(data) > 0 {
-		field, kind, n := protowire.ConsumeTag(data)
+		number, kind, n := protowire.ConsumeTag(data)
 		if n < 0 {
 			return errMalformed
 		}
-		size := protowire.ConsumeFieldValue(field, kind, data[n:])
+		size := protowire.ConsumeFieldValue(number, kind, data[n:])
 		if size < 0 {
 			return errMalformed
 		}
-		if want, known := valueKinds[field]; known {
-			if want != kind {
-				return errMalformed
+		if kind == valueKind(number) {
+			v.number, v.last = number, data[n:n+size]
+		}
+		if number == valueText && kind == protowire.BytesType {
+			content, _ := protowire.ConsumeBytes(v.last)
+			if err := checkText("facts: a text", content); err != nil {
+				return err
 			}
-			number, last = field, data[n:n+size]
 		}
 		data = data[n+size:]
 	}
+	return nil
+}
+
+// valueKind is the wire type of a field of Value, -1 for others.
+func valueKind(number protowire.Number) protowire.Type {
 	switch number {
 	case valueNumber:
-		bits, _ := protowire.ConsumeFixed64(last)
+		return protowire.Fixed64Type
+	case valueInteger, valueBool:
+		return protowire.VarintType
+	case valueText:
+		return protowire.BytesType
+	}
+	return -1
+}
+
+// set sets a fact to the value given.
+func (x *exchange) set(name string) error {
+	switch value := x.given.last; x.given.number {
+	case valueNumber:
+		bits, _ := protowire.ConsumeFixed64(value)
 		return x.request.SetNumber(name, math.Float64frombits(bits))
 	case valueInteger:
-		v, _ := protowire.ConsumeVarint(last)
+		v, _ := protowire.ConsumeVarint(value)
 		return x.request.SetInt(name, protowire.DecodeZigZag(v))
 	case valueText:
-		v, _ := protowire.ConsumeBytes(last)
-		if !utf8.Valid(v) {
-			return fmt.Errorf("%w: facts.%s: is not UTF-8", frontend.ErrInvalid, name)
-		}
+		v, _ := protowire.ConsumeBytes(value)
 		return x.request.SetText(name, string(v))
 	case valueBool:
-		v, _ := protowire.ConsumeVarint(last)
+		v, _ := protowire.ConsumeVarint(value)
 		return x.request.SetBool(name, v != 0)
 	}
 	return x.request.SetNull(name)
-}
-
-var valueKinds = map[protowire.Number]protowire.Type{
-	valueNumber: protowire.Fixed64Type, valueInteger: protowire.VarintType,
-	valueText: protowire.BytesType, valueBool: protowire.VarintType,
 }
 
 // decide answers the request that was decoded.
