@@ -17,6 +17,8 @@ import (
 // variation is another way to live through the same script, with the same answers.
 type variation struct {
 	name string
+	// slow ones are left out under the race detector, with which Pebble checks itself.
+	slow bool
 	// options changes how the store is kept.
 	options func(o *online.Options)
 	// between is called before an operation.
@@ -45,7 +47,7 @@ var variations = []variation{
 		p.open()
 	})},
 	{name: "states lost", between: sometimes(100, func(p *player, _ *op) { p.loseStates() })},
-	{name: "little memory", options: func(o *online.Options) { o.MemoryBytesMax, o.Shards = online.MemoryBytesMin, 2 },
+	{name: "little memory", slow: true, options: func(o *online.Options) { o.MemoryBytesMax, o.Shards = online.MemoryBytesMin, 2 },
 		between: sometimes(25, func(p *player, o *op) { p.noise(o.clock) }),
 		after: func(t *testing.T, s featurestore.Stats) {
 			if s.Online.Evicted == 0 || s.Online.Loads == 0 {
@@ -199,6 +201,9 @@ func TestVariations(t *testing.T) {
 		want := (&variation{}).run(t, seed, steps)
 		for _, v := range variations {
 			t.Run(fmt.Sprintf("%s/%d", v.name, seed), func(t *testing.T) {
+				if v.slow && raceEnabled {
+					t.Skip("it takes too long with the race detector")
+				}
 				got := v.run(t, seed, steps)
 				if len(got) != len(want) {
 					t.Fatalf("%d answers, want %d", len(got), len(want))

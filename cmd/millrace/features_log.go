@@ -89,7 +89,10 @@ func (o *featuresOptions) logStats(ctx context.Context, w io.Writer, dir string,
 }
 
 func (o *featuresOptions) logCompact(ctx context.Context, w io.Writer, dir string, owner *project) (err error) {
-	options := eventLog(dir, owner)
+	options, err := eventLog(dir, owner)
+	if err != nil {
+		return err
+	}
 	if owner != nil {
 		options.RetainAge = owner.Log.Retain
 	}
@@ -161,7 +164,11 @@ type repaired struct {
 }
 
 func (o *featuresOptions) logRepair(ctx context.Context, w io.Writer, dir string, owner *project) error {
-	done, err := offline.Repair(ctx, eventLog(dir, owner))
+	options, err := eventLog(dir, owner)
+	if err != nil {
+		return err
+	}
+	done, err := offline.Repair(ctx, options)
 	if err != nil {
 		return explainState(dir, err)
 	}

@@ -78,7 +78,10 @@ func (s *stateFlags) existing() (string, *project, error) {
 func (s *stateFlags) options(dir string, owner *project, c *definition.Catalog, log *slog.Logger, p *progress) (featurestore.Options, error) {
 	o := featurestore.Options{Dir: dir, Catalog: c}
 	if owner != nil {
-		o = owner.storeOptions(c)
+		var err error
+		if o, err = owner.storeOptions(c); err != nil {
+			return o, err
+		}
 	}
 	o.AcceptBreaking, o.Logger, o.Progress = s.acceptBreaking, log, p.set
 	if s.redis.URL == "" && (s.redis.Prefix != "" || s.redis.Buckets != 0) {
@@ -124,7 +127,11 @@ func explainState(dir string, err error) error {
 
 // openLog opens the event log of a state folder for reading.
 func openLog(ctx context.Context, dir string, owner *project) (*offline.Log, error) {
-	log, err := offline.Open(ctx, eventLog(dir, owner))
+	options, err := eventLog(dir, owner)
+	if err != nil {
+		return nil, err
+	}
+	log, err := offline.Open(ctx, options)
 	return log, explainState(dir, err)
 }
 
@@ -142,17 +149,21 @@ func openLogOf(ctx context.Context, dir string) (*offline.Log, error) {
 
 // eventLog are the options of the event log of a state folder, or of a folder that is an
 // event log itself. It keeps all that a store may want to replay, and retains all.
-func eventLog(dir string, owner *project) offline.Options {
+func eventLog(dir string, owner *project) (offline.Options, error) {
 	var o offline.Options
 	if owner != nil {
-		o = owner.storeOptions(nil).Log
+		store, err := owner.storeOptions(nil)
+		if err != nil {
+			return o, err
+		}
+		o = store.Log
 		o.RetainAge = 0
 	}
 	o.Dir, o.HoldFromStart, o.CompactEvery = dir, true, -1
 	if _, err := os.Stat(filepath.Join(dir, "log")); err == nil {
 		o.Dir = filepath.Join(dir, "log")
 	}
-	return o
+	return o, nil
 }
 
 // closing adds the error of an end to that of a command.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/millrace-ml/millrace/featurestore"
 	"github.com/millrace-ml/millrace/featurestore/definition"
 	"github.com/millrace-ml/millrace/featurestore/offline"
+	"github.com/millrace-ml/millrace/featurestore/offline/blob"
 	"github.com/millrace-ml/millrace/featurestore/online"
 	"github.com/millrace-ml/millrace/featurestore/online/redis"
 	"github.com/millrace-ml/millrace/serving/frontend/policy"
@@ -64,7 +66,7 @@ type projectOnline struct {
 // projectLog is how the event log is kept.
 type projectLog struct {
 	Retain time.Duration
-	// Storage is a folder for partitions; empty is within State.
+	// Storage is a folder, or s3://BUCKET/PREFIX, for partitions; empty is within State.
 	Storage string
 }
 
@@ -194,9 +196,13 @@ func (p *project) readOnline(o *projectObject) {
 func (p *project) readLog(o *projectObject) {
 	p.Log.Retain = o.duration("retain", 0)
 	storage := o.text("storage", "")
-	if u, err := url.Parse(storage); err == nil && u.Scheme != "" {
-		o.bad("storage", "needs a folder, such as one that is mounted from a blob store, not %q", storage)
-	} else if storage != "" {
+	switch u, err := url.Parse(storage); {
+	case storage == "":
+	case err == nil && u.Scheme == "s3":
+		p.Log.Storage = storage
+	case err == nil && u.Scheme != "":
+		o.bad("storage", "needs a folder or s3://BUCKET/PREFIX, not %q", storage)
+	default:
 		p.Log.Storage = p.path(storage)
 	}
 }
@@ -268,18 +274,29 @@ func (p *project) catalog() (*definition.Catalog, []*policy.Policy, error) {
 }
 
 // storeOptions are those of the project's feature store.
-func (p *project) storeOptions(c *definition.Catalog) featurestore.Options {
+func (p *project) storeOptions(c *definition.Catalog) (featurestore.Options, error) {
 	o := featurestore.Options{
 		Dir: p.State, Catalog: c,
 		Log:    offline.Options{RetainAge: p.Log.Retain},
 		Online: online.Options{MemoryBytesMax: p.Online.MemoryBytesMax},
 		Redis:  p.Online.Redis,
 	}
-	if p.Log.Storage != "" {
+	var err error
+	switch {
+	case strings.HasPrefix(p.Log.Storage, "s3://"):
+		ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
+		defer cancel()
+		if o.Log.Storage, err = blob.Open(ctx, p.Log.Storage, blob.Options{}); err != nil {
+			return o, fmt.Errorf("log.storage of the project: %w", err)
+		}
+	case p.Log.Storage != "":
 		o.Log.Storage = offline.NewFolder(p.Log.Storage)
 	}
-	return o
+	return o, nil
 }
+
+// storageTimeout bounds reaching a blob store.
+const storageTimeout = time.Minute
 
 var environmentName = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 

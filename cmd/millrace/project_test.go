@@ -69,7 +69,7 @@ features: []
 server: {http: 70000, grpc: many}
 server: {}
 online: {memory_max: lots, redis: {prefix: x}}
-log: {retain: 3 days, storage: "s3://bucket/log"}
+log: {retain: 3 days, storage: "ftp://bucket/log"}
 replay:
   from: yesterday
   history: 3
@@ -88,7 +88,7 @@ replay:
 		"millrace.yaml:5:22: online.memory_max: needs a size such as 512MiB or 4GiB",
 		"online.redis: url is missing",
 		`millrace.yaml:6:15: log.retain: needs a duration such as`,
-		"log.storage: needs a folder",
+		"log.storage: needs a folder or s3://BUCKET/PREFIX",
 		"millrace.yaml:8:3: replay.source: source is missing",
 		`replay.from: "yesterday" is no time`,
 		"replay.history: either from or history",

@@ -193,7 +193,10 @@ func (u *up) run(ctx context.Context) (err error) {
 	if err := u.load(ctx); err != nil {
 		return err
 	}
-	o := u.project.storeOptions(u.catalog)
+	o, err := u.project.storeOptions(u.catalog)
+	if err != nil {
+		return err
+	}
 	o.Now, o.Logger, o.AcceptBreaking = u.clock.now, u.log, u.options.acceptBreaking
 	o.Progress = u.progress
 	if u.store, err = featurestore.Open(ctx, o); err != nil {

@@ -98,6 +98,9 @@ func (u *up) stop(ctx context.Context, p *upParts) error {
 	done := make(chan error, 1)
 	go func() { // ends with the last decision, whose time is bounded
 		p.features.Stop()
+		if p.decisions != nil {
+			p.decisions.Stop()
+		}
 		done <- closeFrontend(p.frontend)
 	}()
 	select {

@@ -4,7 +4,6 @@ package dataset
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"unsafe"
 
@@ -52,12 +51,42 @@ func (t *table) row(words []uint64, at int32) (r joined, content []uint64) {
 	return r, w[l.value() : l.value()+l.values]
 }
 
-// lookups computes the results of a part of a lookup.
+// lookups computes the results of a part of a lookup: one walk over its rows and queries in
+// order of time, with the latest row of each key at hand.
 func (w *worker) lookups(t *table, part int, out *spreader, block func(row uint64) int) error {
-	keys, err := w.load(t, part, queryTime)
+	keys, err := w.loadQueries(t, part, queryTime)
 	if err != nil || keys == 0 {
 		return err
 	}
+	w.asked.sortByTime()
+	w.rows(t)
+	w.happened.sortByTime()
+	w.latest = resize(w.latest, keys)
+	for i := range w.latest {
+		w.latest[i] = -1
+	}
+	rows, next := w.happened.marks, 0
+	plain := t.fixed && !t.layout.bitemporal
+	for i := range w.asked.marks {
+		q := &w.asked.marks[i]
+		for ; next < len(rows) && rows[next].time <= q.time; next++ {
+			r := &rows[next]
+			// Rows seen from their time on come by time, and need a look only if it is the same.
+			if before := w.latest[r.number]; before < 0 || plain && uint64(r.time) != w.events[int(before)+t.layout.time()] || t.newer(w.events, r.at, before) {
+				w.latest[r.number] = r.at
+			}
+		}
+		if found := w.latest[q.number]; found >= 0 {
+			if err := w.found(t, q, found, out, block); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// rows marks the rows of a part whose keys somebody asks for.
+func (w *worker) rows(t *table) {
 	w.happened.marks = w.happened.marks[:0]
 	size := t.layout.size()
 	for at := 0; at < len(w.events); at += size {
@@ -68,13 +97,6 @@ func (w *worker) lookups(t *table, part int, out *spreader, block func(row uint6
 			w.happened.marks = append(w.happened.marks, moment{time: w.seenFrom(t, at), at: int32(at), number: int32(number)})
 		}
 	}
-	w.happened.arrange(keys)
-	for k := range keys {
-		if err := w.join(t, w.happened.of(k), w.asked.of(k), out, block); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // seenFrom is the first moment at which a query can see a row.
@@ -86,31 +108,16 @@ func (w *worker) seenFrom(t *table, at int) int64 {
 	return max(r.time, r.arrival)
 }
 
-// join finds the row of each query of an entity. A result is the query's row, the time of
-// what was found, and its content.
-func (w *worker) join(t *table, rows, queries []moment, out *spreader, block func(row uint64) int) error {
-	next, latest := 0, int32(-1)
-	plain, newest := t.fixed && !t.layout.bitemporal, int64(math.MinInt64)
-	for _, q := range queries {
-		for ; next < len(rows) && rows[next].time <= q.time; next++ {
-			r := &rows[next]
-			// Rows seen from their time on come by time, and need a look only if it is the same.
-			if latest < 0 || plain && r.time != newest || t.newer(w.events, r.at, latest) {
-				latest, newest = r.at, r.time
-			}
-		}
-		if latest < 0 {
-			continue
-		}
-		r, content := t.row(w.events, latest)
-		id := w.queries[int(q.at)+t.words+queryRow]
-		words, err := out.record(block(id), resultHead+len(content))
-		if err != nil {
-			return err
-		}
-		words[0], words[1] = id, uint64(r.time)
-		copy(words[resultHead:], content)
+// found writes the result of a query: its row, the time of what was found, and its content.
+func (w *worker) found(t *table, q *moment, row int32, out *spreader, block func(row uint64) int) error {
+	r, content := t.row(w.events, row)
+	id := w.queries[int(q.at)+t.words+queryRow]
+	words, err := out.record(block(id), resultHead+len(content))
+	if err != nil {
+		return err
 	}
+	words[0], words[1] = id, uint64(r.time)
+	copy(words[resultHead:], content)
 	return nil
 }
 

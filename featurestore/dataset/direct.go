@@ -4,6 +4,8 @@ package dataset
 
 import (
 	"math"
+	"math/bits"
+	"slices"
 
 	"github.com/millrace-ml/millrace/featurestore/column"
 	"github.com/millrace-ml/millrace/featurestore/definition"
@@ -63,27 +65,37 @@ func directs(tables []*table) []*direct {
 	return all
 }
 
-// plainRow is what is known of a row that takes the short way.
-type plainRow struct {
-	row           int32
-	time, arrival int64
-}
-
-// sort finds the rows of a batch that take the short way, and sends the others, which
-// amend, or have late values that must not be known yet, the long way.
+// sort finds the rows of a batch that take the short way, and sends the others the long
+// way: those that amend, or have late values that must not be known yet, or have to be
+// left out.
 func (f *feed) sort(b *column.Batch) error {
-	f.plain = f.plain[:0]
+	f.plain = resize(f.plain, b.Rows)[:0]
+	simple := f.simple(b)
 	for row := range b.Rows {
-		time, arrival, ok := times(f.source, b, row)
-		if !ok || arrival > f.asOf || time >= f.until || f.special(b, row, time, arrival) {
-			if err := f.row(b, row); err != nil {
-				return err
+		if !simple {
+			time, arrival, ok := times(f.source, b, row)
+			if !ok || arrival > f.asOf || time >= f.until || f.special(b, row, time, arrival) {
+				if err := f.row(b, row); err != nil {
+					return err
+				}
+				continue
 			}
-			continue
 		}
-		f.plain = append(f.plain, plainRow{row: int32(row), time: time, arrival: arrival})
+		f.plain = append(f.plain, int32(row))
 	}
 	return nil
+}
+
+// simple says that all rows of a batch take the short way, as far as can be said at a
+// glance.
+func (f *feed) simple(b *column.Batch) bool {
+	s := f.source
+	if s.Timestamp < 0 || s.Arrival >= 0 || len(f.late) > 0 || len(f.integers) > 0 || b.Columns[s.Timestamp].Nulls != nil || b.Rows == 0 {
+		return false
+	}
+	all := b.Columns[s.Timestamp].Ints
+	low, high := slices.Min(all), slices.Max(all)
+	return low >= -timeMax && high <= timeMax && high <= f.asOf && high < f.until
 }
 
 // special says that a row is no whole event, or that part of it is not known yet, or that
@@ -112,47 +124,69 @@ func (f *feed) special(b *column.Batch, row int, time, arrival int64) bool {
 
 // putPlain writes the rows that take the short way to a table.
 func (f *feed) putPlain(b *column.Batch, t *table, d *direct, s *spreader) error {
+	if d.integer && t.only == nil && b.Columns[d.keys[0]].Nulls == nil {
+		return f.putIntegers(b, t, d, s)
+	}
 	var key [2]uint64
-	parts, l := t.events.parts(), &t.layout
-	size, hashed := l.size(), t.hashesIDs()
-	for i := range f.plain {
-		p := &f.plain[i]
-		row := int(p.row)
-		if d.integer {
-			c := &b.Columns[d.keys[0]]
-			if c.Null(row) {
-				continue
-			}
-			key[0] = uint64(c.Ints[row]) ^ 1<<63
-		} else {
-			var ok bool
-			if f.id, ok = appendKey(f.id[:0], b, d.keys, row); !ok {
-				continue
-			}
-			t.put(key[:], f.id)
-		}
-		if !t.keeps(key) {
+	parts := t.events.parts()
+	for _, row := range f.plain {
+		var ok bool
+		if f.id, ok = appendKey(f.id[:0], b, d.keys, int(row)); !ok {
 			continue
 		}
-		words, err := s.record(partOf(key[0], parts), size)
+		if t.put(key[:], f.id); !t.keeps(key) {
+			continue
+		}
+		words, err := s.record(partOf(key[0], parts), t.layout.size())
 		if err != nil {
 			return err
 		}
-		if words[0] = key[0]; l.key == 2 {
-			words[1] = key[1]
-		}
-		words[l.time()] = uint64(p.time)
-		if hashed {
-			words[l.id()] = f.eventID(b, row)
-		} else {
-			words[l.id()] = uint64(b.Columns[len(f.source.Fields)].Ints[row])
-		}
-		late := d.fill(t, words[l.value():], b, row)
-		if l.bitemporal {
-			words[l.arrival()], words[l.order()], words[l.late()] = uint64(p.arrival), 0, late
-		}
+		copy(words, key[:t.words])
+		f.fill(words, b, t, d, int(row))
 	}
 	return nil
+}
+
+// putIntegers is putPlain where the key is one integer: where most events go through.
+func (f *feed) putIntegers(b *column.Batch, t *table, d *direct, s *spreader) error {
+	keys, size := b.Columns[d.keys[0]].Ints, t.layout.size()
+	shift := 64 - bits.TrailingZeros(uint(t.events.parts()))
+	for _, row := range f.plain {
+		key := uint64(keys[row]) ^ 1<<63
+		part := int(spread(key) >> shift)
+		block := s.open[part]
+		n := len(block)
+		var words []uint64
+		if n+size <= cap(block) {
+			block = block[:n+size]
+			s.open[part], words = block, block[n:]
+		} else {
+			var err error
+			if words, err = s.record(part, size); err != nil {
+				return err
+			}
+		}
+		words[0] = key
+		f.fill(words, b, t, d, int(row))
+	}
+	return nil
+}
+
+// fill writes what comes after the key of a row that takes the short way.
+func (f *feed) fill(words []uint64, b *column.Batch, t *table, d *direct, row int) {
+	l, s := &t.layout, f.source
+	time := b.Columns[s.Timestamp].Ints[row]
+	words[l.time()] = uint64(time)
+	if t.hashesIDs() {
+		words[l.id()] = f.eventID(b, row)
+	} else {
+		words[l.id()] = uint64(b.Columns[len(s.Fields)].Ints[row])
+	}
+	late := d.fill(t, words[l.value():], b, row)
+	if l.bitemporal {
+		_, arrival, _ := times(s, b, row)
+		words[l.arrival()], words[l.order()], words[l.late()] = uint64(arrival), 0, late
+	}
 }
 
 // fill writes the values of a row, and returns the bits of those that are late and there.

@@ -37,7 +37,7 @@ type feed struct {
 	refused     *refusals
 	// directs are the short ways of the tables, nil if not all have one; see there.
 	directs           []*direct
-	plain             []plainRow
+	plain             []int32 // rows
 	integers, telling []int // fields
 }
 

@@ -43,11 +43,12 @@ type worker struct {
 	values          []float64
 	status          []window.Status
 	aggregators     map[*table]*window.Aggregator
+	latest          []int32 // row of each key of a lookup
 }
 
-// load reads a part of a table and arranges its queries, by a word of theirs. It returns the
-// number of keys.
-func (w *worker) load(t *table, part, sortBy int) (keys int, err error) {
+// loadQueries reads a part of a table and marks its queries, by a word of theirs. It returns
+// the number of keys; the queries are still in the order in which they were read.
+func (w *worker) loadQueries(t *table, part, sortBy int) (keys int, err error) {
 	if w.queries, err = t.queries.load(part, w.queries); err != nil {
 		return 0, err
 	}
@@ -65,9 +66,16 @@ func (w *worker) load(t *table, part, sortBy int) (keys int, err error) {
 		at := i * size
 		w.asked.marks[i] = moment{time: int64(w.queries[at+t.words+sortBy]), at: int32(at), number: int32(w.groups.add(w.queries[at:]))}
 	}
-	keys = w.groups.len()
-	w.asked.arrange(keys)
-	return keys, nil
+	return w.groups.len(), nil
+}
+
+// load is loadQueries, with the queries arranged.
+func (w *worker) load(t *table, part, sortBy int) (keys int, err error) {
+	keys, err = w.loadQueries(t, part, sortBy)
+	if err == nil {
+		w.asked.arrange(keys)
+	}
+	return keys, err
 }
 
 // views computes the results of a part of a view.

@@ -124,7 +124,8 @@ func (c *checkpoint) run(ctx context.Context) error {
 	for i, sh := range l.shards {
 		// Whoever was given a sequence up to the position has it applied after this.
 		sh.apply.Lock()
-		sh.apply.Unlock() //nolint:staticcheck // an empty critical section is the point
+		//lint:ignore SA2001 waiting for those who hold the lock is all there is to do
+		sh.apply.Unlock()
 		if err := c.copyShard(ctx, sh); err != nil {
 			return fmt.Errorf("shard %d: %w", i, err)
 		}

@@ -205,7 +205,7 @@ func checkpointSoon(t *testing.T, l *Local) (err error) {
 
 // Faults at random change nothing that is read, after crashes neither.
 func TestRandomFaults(t *testing.T) {
-	rounds := 12
+	rounds := 8
 	if testing.Short() {
 		rounds = 3
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/millrace-ml/millrace/featurestore/column"
 	"github.com/millrace-ml/millrace/featurestore/definition"
 	"github.com/millrace-ml/millrace/featurestore/plan"
@@ -101,7 +103,7 @@ func quiet(o Options) Options {
 func openLocal(t testing.TB, o Options) *Local {
 	t.Helper()
 	if o.Dir == "" {
-		o.Dir = t.TempDir()
+		o.Dir, o.fs = "store", vfs.NewMem()
 	}
 	l, err := OpenLocal(context.Background(), o)
 	must(t, err)

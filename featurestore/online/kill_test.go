@@ -139,7 +139,7 @@ func (s *killStore) pushForever(ctx context.Context, worker int) error {
 // acknowledged counts once for its customer and its terminal, and so does every other
 // one that the log kept.
 func TestKillLosesNothing(t *testing.T) {
-	rounds := 10
+	rounds := 6
 	if testing.Short() {
 		rounds = 3
 	}

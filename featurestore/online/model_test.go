@@ -292,7 +292,7 @@ func (w *world) restart() {
 // A store agrees with a map of states, whatever happens to it: every event exactly
 // once, after crashes too, and the same values with any shards and any bound on memory.
 func TestStoreAgreesWithModel(t *testing.T) {
-	rounds, steps := 40, 400
+	rounds, steps := 24, 400
 	if testing.Short() {
 		rounds = 8
 	}

@@ -146,6 +146,7 @@ func TestBadPush(t *testing.T) {
 		"lengths":        {push(numbers("amount", 1, 2)), codes.InvalidArgument, "columns.payment_id: has 1 values for 2 rows"},
 		"empty column":   {push(&pb.Column{Name: "units"}), codes.InvalidArgument, "columns.units: has no values; leave the column out if all are null"},
 		"null row":       {push(&pb.Column{Name: "units", Integers: []int64{1}, Nulls: []uint32{1}}), codes.InvalidArgument, "columns.units: nulls: row 1 of 1"},
+		"too many nulls": {push(&pb.Column{Name: "units", Integers: []int64{1}, Nulls: []uint32{0, 0}}), codes.InvalidArgument, "columns.units: nulls: 2 of them for 1 rows"},
 		"too many":       {many(featurestore.EventsMax + 1), codes.InvalidArgument, "100001 events, at most 100000 at once"},
 		"no ids":         {&pb.PushRequest{Source: "plain", Columns: []*pb.Column{integers("at", 1)}}, codes.InvalidArgument, "ids: 0 of them for 1 events; the source has no id field"},
 		"a nil column":   {&pb.PushRequest{Source: "plain", Columns: []*pb.Column{nil}}, codes.InvalidArgument, "columns.: no such field"},

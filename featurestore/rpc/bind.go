@@ -33,6 +33,9 @@ func bindColumn(path string, from *millracev1.Column, into *column.Column, name 
 	if kinds == 1 && n != rows {
 		return fmt.Errorf("%s.%s: has %d values for %d rows", path, name, n, rows)
 	}
+	if len(from.Nulls) > rows {
+		return fmt.Errorf("%s.%s: nulls: %d of them for %d rows", path, name, len(from.Nulls), rows)
+	}
 	if kinds == 0 {
 		return bindNulls(path, from, into, rows)
 	}

@@ -306,7 +306,7 @@ func appendNumber(b []byte, t column.Type, x float64) []byte {
 		return append(b, "null"...) // JSON has no such numbers
 	case t == column.Bool:
 		return strconv.AppendBool(b, x != 0)
-	case t == column.Int64 || t == column.Timestamp:
+	case (t == column.Int64 || t == column.Timestamp) && math.Abs(x) < 1<<63: // what an expression yields may be larger
 		return strconv.AppendInt(b, int64(x), 10)
 	}
 	return strconv.AppendFloat(b, x, 'g', -1, 64)

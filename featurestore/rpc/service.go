@@ -88,6 +88,9 @@ func bindEvents(source *definition.Source, q *millracev1.PushRequest) (*features
 	for _, c := range q.Columns {
 		rows = max(rows, wireRows(c))
 	}
+	if rows > featurestore.EventsMax { // before columns are made of them
+		return nil, fmt.Errorf("%d events, at most %d at once", rows, featurestore.EventsMax)
+	}
 	events := &featurestore.Events{IDs: q.Ids, NoWait: q.NoWait}
 	events.Batch.Rows = rows
 	events.Batch.Columns = make([]column.Column, len(source.Fields))
@@ -183,6 +186,9 @@ func bindInputs(service *definition.Service, q *millracev1.GetRequest, in *plan.
 	in.Rows, in.At, in.Now = 0, 0, 0
 	for _, c := range slices.Concat(q.Entities, q.Request) {
 		in.Rows = max(in.Rows, wireRows(c))
+	}
+	if in.Rows > featurestore.RowsMax { // likewise
+		return fmt.Errorf("%d rows, at most %d at once", in.Rows, featurestore.RowsMax)
 	}
 	in.Keys = slices.Grow(in.Keys[:0], len(keys))[:len(keys)]
 	for i, e := range service.Entities {

@@ -74,18 +74,18 @@ func (o *PushStreamOptions) validate() error {
 //	Push ─► queue ─► batches ─► sent ─► Done
 //	      bounded  size, linger   └── stream broke: again by Client.Push, if they have ids
 type PushStream struct {
-	client  *Client
-	source  string
-	options PushStreamOptions
-	ctx     context.Context
-	cancel  context.CancelFunc
-	slots   chan struct{} // one for each event without outcome
-	in      chan pushItem
-	batches chan *pushBatch
-	ended   chan struct{}
-	done    sync.Mutex // held while Done is called
-	counts  struct{ accepted, duplicates, failed atomic.Int64 }
-	mu      struct {
+	client   *Client
+	source   string
+	options  PushStreamOptions
+	ctx      context.Context
+	cancel   context.CancelFunc
+	slots    chan struct{} // one for each event without outcome
+	in       chan pushItem
+	batches  chan *pushBatch
+	finished chan struct{}
+	done     sync.Mutex // held while Done is called
+	counts   struct{ accepted, duplicates, failed atomic.Int64 }
+	mu       struct {
 		sync.RWMutex
 		stopped, closed bool
 	}
@@ -124,7 +124,7 @@ func (c *Client) PushStream(ctx context.Context, source string, o PushStreamOpti
 	}
 	s := &PushStream{
 		client: c, source: source, options: o, slots: make(chan struct{}, o.QueueEvents),
-		in: make(chan pushItem, o.QueueEvents), batches: make(chan *pushBatch), ended: make(chan struct{}),
+		in: make(chan pushItem, o.QueueEvents), batches: make(chan *pushBatch), finished: make(chan struct{}),
 	}
 	s.ctx, s.cancel = c.within(ctx)
 	context.AfterFunc(s.ctx, s.stop) // what is queued then fails
@@ -144,7 +144,7 @@ func (s *PushStream) Push(ctx context.Context, e *Event) error {
 	case <-ctx.Done():
 		return newError("push", ctx.Err())
 	case <-s.ctx.Done():
-		return s.endedError()
+		return s.ended()
 	}
 	if err := s.enqueue(pushItem{event: e}); err != nil {
 		<-s.slots
@@ -156,21 +156,30 @@ func (s *PushStream) Push(ctx context.Context, e *Event) error {
 func (s *PushStream) enqueue(item pushItem) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	switch {
-	case s.mu.closed:
-		return ErrClosed
-	case s.mu.stopped || s.ctx.Err() != nil:
-		return s.endedError()
+	if err := s.endedLocked(); err != nil {
+		return err
 	}
 	s.in <- item // collect takes from it until it is closed
 	return nil
 }
 
-func (s *PushStream) endedError() error {
-	if s.client.ctx.Err() != nil {
+// ended is why the stream takes no events, nil if it does.
+func (s *PushStream) ended() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.endedLocked()
+}
+
+// endedLocked needs s.mu to be held. Only the end of the stream's context stops it before
+// it is closed.
+func (s *PushStream) endedLocked() error {
+	switch {
+	case s.mu.closed || s.client.ctx.Err() != nil:
 		return ErrClosed
+	case s.ctx.Err() != nil:
+		return newError("push", s.ctx.Err())
 	}
-	return newError("push", s.ctx.Err())
+	return nil
 }
 
 // Flush waits until all events pushed before have their outcome.
@@ -198,7 +207,7 @@ func (s *PushStream) Close() error {
 		return ErrClosed
 	}
 	s.stop()
-	<-s.ended
+	<-s.finished
 	s.cancel()
 	return nil
 }
@@ -316,7 +325,7 @@ func (s *PushStream) hand(events []*Event) {
 // send sends the batches over a stream, which it opens again when it broke.
 func (s *PushStream) send() {
 	defer s.client.streams.Done()
-	defer close(s.ended)
+	defer close(s.finished)
 	var w *pushWire
 	for b := range s.batches {
 		if w != nil && w.ctx.Err() != nil {

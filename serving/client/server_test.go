@@ -4,9 +4,12 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -16,6 +19,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -361,5 +365,31 @@ func TestInfer(t *testing.T) {
 		if _, err := c.Infer(t.Context(), bad); status.Code(err) != codes.InvalidArgument {
 			t.Errorf("%v gave %v", bad.inputs, err)
 		}
+	}
+}
+
+func TestTLS(t *testing.T) {
+	certified := httptest.NewTLSServer(nil) // for its certificate, which is good for 127.0.0.1
+	defer certified.Close()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&certified.TLS.Certificates[0])))
+	millracev1.RegisterDecisionsServer(server, &faulty{decide: echo})
+	go server.Serve(listener) // ends with Stop
+	defer server.Stop()
+	authorities := x509.NewCertPool()
+	authorities.AddCert(certified.Certificate())
+	c, err := Dial(t.Context(), listener.Addr().String(), Options{TLS: &tls.Config{RootCAs: authorities}, DecideTimeout: time.Minute, DialTimeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if d, err := c.Decide(t.Context(), NewDecide("d").Float("score", 0.5)); err != nil || d.Score != 0.5 {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if _, err := Dial(t.Context(), listener.Addr().String(), Options{TLS: &tls.Config{}, DialTimeout: 100 * time.Millisecond}); err == nil {
+		t.Error("a server of an unknown authority was taken")
 	}
 }

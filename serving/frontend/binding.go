@@ -206,6 +206,9 @@ func (in *boundInput) write(raw []byte, s *definition.Service, numbers []float64
 		}
 		switch in.datatype {
 		case tensor.Int64:
+			if x < math.MinInt64 || x >= 1<<63 {
+				return fmt.Errorf("feature %s is %v, beyond what INT64 holds", s.Features[f].Name, x)
+			}
 			binary.LittleEndian.PutUint64(raw[8*k:], uint64(int64(x)))
 		case tensor.Int32:
 			if x < math.MinInt32 || x > math.MaxInt32 {

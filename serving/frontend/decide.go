@@ -68,10 +68,15 @@ func (q *Request) decide(ctx context.Context) error {
 	if key == "" {
 		return q.answerAnew(ctx, "")
 	}
-	now := f.options.Store.Now()
-	e, mine := f.keys.claim(p.Name+"\x00"+key, q.factsHash(), now, now+p.TTL.Microseconds())
-	if !mine {
-		return e.wait(ctx, q.factsHash(), &q.answer)
+	var e *entry
+	for mine := false; !mine; { // each turn but the last is the end of another request
+		now := f.options.Store.Now()
+		if e, mine = f.keys.claim(p.Name+"\x00"+key, q.factsHash(), now, now+p.TTL.Microseconds()); mine {
+			break
+		}
+		if err := e.wait(ctx, q.factsHash(), &q.answer); !errors.Is(err, errOwnerGone) {
+			return err
+		}
 	}
 	settled := false
 	defer func() { // a panic below must not leave others waiting

@@ -11,6 +11,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/millrace-ml/millrace/engine/tensor"
+	"github.com/millrace-ml/millrace/featurestore/definition"
 )
 
 // equalAnswers compares what a client sees, but for the times and what tells a
@@ -229,5 +232,81 @@ func TestBadFacts(t *testing.T) {
 	}
 	if err := q.SetNumber("amount", 2); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "facts.amount: given twice") {
 		t.Errorf("twice: %v", err)
+	}
+}
+
+// A client that gives up does not end others that wait for the same key: one of them
+// decides anew.
+func TestKeyWhoseFirstClientIsGone(t *testing.T) {
+	b := newBench(t)
+	entered := make(chan struct{}, 1)
+	first := true
+	b.models.set("fraud", 2, vectorVersion(func(ctx context.Context, _ []float64) (float64, error) {
+		if first {
+			first = false
+			entered <- struct{}{}
+			<-ctx.Done()
+			return 0, ctx.Err()
+		}
+		return 0.9, nil
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	gone, err := b.front.NewRequest("bare")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gone.Release()
+	f := facts{"customer_id": 7, "amount": 10.0}
+	if err := setFacts(gone, "key", f); err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		if _, err := b.front.Decide(ctx, gone); !errors.Is(err, context.Canceled) {
+			t.Errorf("the first: %v", err)
+		}
+	})
+	<-entered
+	const others = 4
+	answers := make([]Answer, others)
+	for i := range others {
+		running.Go(func() {
+			var err error
+			if answers[i], err = b.decide("bare", "key", f); err != nil {
+				t.Errorf("another: %v", err)
+			}
+		})
+	}
+	cancel()
+	running.Wait()
+	anew := 0
+	for i := range answers {
+		equalAnswers(t, answers[i], answers[0])
+		if !answers[i].Repeated {
+			anew++
+		}
+	}
+	if anew != 1 || answers[0].Decision != "block" {
+		t.Errorf("%d decided anew, %+v", anew, answers[0])
+	}
+	if _, err := b.decide("bare", "key", facts{"customer_id": 8, "amount": 10.0}); err == nil || !strings.Contains(err.Error(), `idempotency_key: "key" was used`) {
+		t.Errorf("with other facts: %v", err)
+	}
+}
+
+// Numbers that an input cannot hold are refused, not wrapped around.
+func TestWholeNumbersBeyondInputs(t *testing.T) {
+	s := &definition.Service{Features: []definition.Feature{{Name: "f"}}}
+	var raw [8]byte
+	for _, datatype := range []tensor.Datatype{tensor.Int64, tensor.Int32} {
+		in := boundInput{datatype: datatype, features: []int{0}}
+		for _, x := range []float64{0x1p63, -0x1.8p63, math.Inf(1), math.Inf(-1), math.NaN(), 0.5} {
+			if err := in.write(raw[:], s, []float64{x}); err == nil || !strings.Contains(err.Error(), "feature f is") {
+				t.Errorf("%v as %v: %v", x, datatype, err)
+			}
+		}
+		if err := in.write(raw[:], s, []float64{-7}); err != nil || decode(datatype, raw[:]) != -7 {
+			t.Errorf("-7 as %v: %v", datatype, err)
+		}
 	}
 }

@@ -4,8 +4,10 @@ package frontend
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -116,17 +118,28 @@ func (m *memory) settle(e *entry, answer *Answer, err error) {
 	close(e.done)
 }
 
-// wait returns the answer of an entry that somebody else settles.
+// errOwnerGone says that the request that was to settle an entry ended with its client.
+var errOwnerGone = errors.New("the client of the first request with this key is gone")
+
+// wait returns the answer of an entry that somebody else settles. After errOwnerGone
+// the key is free again.
 func (e *entry) wait(ctx context.Context, facts uint64, into *Answer) error {
 	if e.facts != facts {
-		return fmt.Errorf("%w: idempotency_key: %.64q was used with other facts", ErrInvalid, e.key)
+		_, key, _ := strings.Cut(e.key, "\x00") // behind the decision
+		return fmt.Errorf("%w: idempotency_key: %.64q was used with other facts", ErrInvalid, key)
 	}
 	select {
 	case <-e.done:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if e.err != nil {
+	switch {
+	case e.err == nil:
+	case errors.Is(e.err, ErrUnavailable): // may tell of deadlines too, but not the client's
+		return e.err
+	case errors.Is(e.err, context.Canceled), errors.Is(e.err, context.DeadlineExceeded):
+		return errOwnerGone
+	default:
 		return e.err
 	}
 	reasons := append(into.Reasons[:0], e.answer.Reasons...)

@@ -76,11 +76,15 @@ const (
 type Entry[V any] struct {
 	key     string
 	version Version
+	bytes   int64
 	value   V
 }
 
 // Version is the version that the entry was read at.
 func (e *Entry[V]) Version() Version { return e.version }
+
+// Bytes is the size of the value, as Put was told.
+func (e *Entry[V]) Bytes() int64 { return e.bytes }
 
 // Cache keeps values of type V.
 type Cache[V any] struct {
@@ -167,7 +171,7 @@ func (c *Cache[V]) Use(e *Entry[V], current Version) (value V, ok bool) {
 // and it shows only after a while. The key is kept; value must not change any more.
 func (c *Cache[V]) Put(key string, version Version, value V, bytes int64) {
 	key = strings.Clone(key) // it may be a piece of something large
-	e := &Entry[V]{key: key, version: version, value: value}
+	e := &Entry[V]{key: key, version: version, bytes: bytes, value: value}
 	c.puts.Add(1)
 	c.open.RLock()
 	defer c.open.RUnlock()

@@ -23,6 +23,9 @@ type entity struct {
 	// none.
 	version cache.Version
 	loaded  bool
+	// stored is the size of what is in Redis, 0 if that is nothing or not known; writing that
+	// of what is sent.
+	stored, writing int
 	// tasks are to be applied. applied says that value has them, but Redis may not; then
 	// count is that of the write.
 	tasks   []task
@@ -45,7 +48,7 @@ type task struct {
 
 // take makes an answer the entity's value. Errors wrap online.ErrCorrupt.
 func (e *entity) take(t *table, m *rueidis.RedisMessage) error {
-	e.value, e.version, e.loaded, e.applied = value{}, cache.Version{}, false, false
+	e.value, e.version, e.loaded, e.applied, e.stored = value{}, cache.Version{}, false, false, 0
 	switch {
 	case m.IsNil():
 	case m.IsInt64():
@@ -58,7 +61,7 @@ func (e *entity) take(t *table, m *rueidis.RedisMessage) error {
 		if err := e.value.decode(t, bytes.Clone(stored)); err != nil { // updates write into it
 			return err
 		}
-		e.version = e.value.version()
+		e.version, e.stored = e.value.version(), len(stored)
 	}
 	e.loaded = true
 	return nil

@@ -110,7 +110,7 @@ func (s *Store) look(call func(context.Context, time.Duration, []request) error)
 	asked := make([]known, len(s.buckets))
 	for b := range s.buckets {
 		asked[b] = s.buckets[b].known()
-		requests[b] = request{script: readScript, keys: []string{s.buckets[b].key}, args: []string{asked[b].owner.field}}
+		requests[b] = request{script: readScript, keys: []string{s.buckets[b].key}, args: []string{asked[b].owner.field, "0"}}
 	}
 	if call(s.ctx, s.options.WriteDeadline, requests) != nil || s.at() != ready {
 		return

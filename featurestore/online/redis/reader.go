@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/redis/rueidis"
 
@@ -37,6 +38,7 @@ type item struct {
 	begin, end    int // its key in reader.keys
 	name          []byte
 	entry         *cache.Entry[*value]
+	large         bool   // in the cache, and too large for Redis to copy it
 	value         *value // nil for none
 	owner         uint64
 	err           error
@@ -121,6 +123,7 @@ func (r *reader) prepare(refs []plan.Ref) {
 	r.Release()
 	r.items = slices.Grow(r.items, len(refs))[:len(refs)]
 	r.keys, r.order = r.keys[:0], r.order[:0]
+	sort := len(s.buckets) > 1
 	for i, ref := range refs {
 		it := &r.items[i]
 		*it = item{table: ref.Table, begin: len(r.keys)}
@@ -131,10 +134,14 @@ func (r *reader) prepare(refs []plan.Ref) {
 		b := &s.buckets[it.bucket]
 		r.keys = b.appendKey(r.keys, r.known[it.bucket].record.tables[ref.Table].part, ref.Key)
 		it.end = len(r.keys)
+		if it.entry = s.reads.Find(rueidis.BinaryString(r.keys[it.begin:it.end])); it.entry != nil {
+			it.large = it.entry.Bytes() > smallBytes
+			sort = sort || it.large
+		}
 		r.order = append(r.order, i)
 	}
-	if len(s.buckets) > 1 {
-		slices.SortStableFunc(r.order, func(a, b int) int { return r.items[a].bucket - r.items[b].bucket })
+	if sort {
+		slices.SortStableFunc(r.order, r.compare)
 	}
 	r.ask(string(r.keys))
 }
@@ -147,6 +154,20 @@ func (s *Store) missing(table int, logName string) error {
 	return fmt.Errorf("redis at %s: table %s: %w: it lacks events of log %q until its replica has replayed it", s.conn.address, s.tables[table].name, ErrIncomplete, logName)
 }
 
+// compare orders places by bucket, and what is large last.
+func (r *reader) compare(a, b int) int {
+	x, y := &r.items[a], &r.items[b]
+	switch {
+	case x.bucket != y.bucket:
+		return x.bucket - y.bucket
+	case x.large == y.large:
+		return 0
+	case x.large:
+		return 1
+	}
+	return -1
+}
+
 // ask makes the requests. keys are all keys, one behind the other.
 func (r *reader) ask(keys string) {
 	s := r.store
@@ -157,19 +178,23 @@ func (r *reader) ask(keys string) {
 			n++
 		}
 		k := &r.known[bucket]
-		q := request{script: readScript, keys: make([]string, 1+n), args: make([]string, 1+n)}
+		q := request{script: readScript, keys: make([]string, 1+n), args: make([]string, 2+n)}
 		q.keys[0], q.args[0] = s.buckets[bucket].key, k.owner.field
-		versions := make([]byte, 0, n*versionBytes)
+		versions, small := make([]byte, 0, n*versionBytes), 0
 		for i, place := range r.order[first : first+n] {
 			it := &r.items[place]
 			q.keys[1+i] = keys[it.begin:it.end]
 			it.owner = k.owner.id
-			if it.entry = s.reads.Find(q.keys[1+i]); it.entry != nil {
+			if !it.large {
+				small = i + 1
+			}
+			if it.entry != nil {
 				version := it.entry.Version()
 				versions = append(versions, version[:]...)
-				q.args[1+i] = rueidis.BinaryString(versions[len(versions)-versionBytes:])
+				q.args[2+i] = rueidis.BinaryString(versions[len(versions)-versionBytes:])
 			}
 		}
+		q.args[1] = strconv.Itoa(small)
 		r.requests = append(r.requests, q)
 		r.asked = append(r.asked, asked{bucket, first, n})
 		first += n

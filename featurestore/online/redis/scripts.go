@@ -19,37 +19,58 @@ func newScript(text string) *script {
 
 // All scripts have the record of a bucket as their first key; record.go has its fields.
 
-// readScript returns {{g, n, c}, entity ...}. ARGV is the name of the caller's field c,
-// then for each entity the version that the caller has, or nothing. The answer for an
-// entity is 1 if that is current, nil if there is none, 2 if it is no string, else its
-// value.
-var readScript = newScript(`
-local out = {redis.call('HMGET', KEYS[1], 'g', 'n', ARGV[1])}
-for i = 2, #KEYS do
-  local have = ARGV[i]
-  if have == '' then
-    local v = redis.pcall('GET', KEYS[i])
+// versions reads the entities KEYS[from] on into a table that has, for each, its value or
+// just its version, false if there is none, and 2 if it is no string. One MGET reads the
+// first ones, as many as small says: copying what is small costs less than a call. The
+// others are asked for their version if the caller has one.
+const versions = `
+local function versions(from, small, have)
+  local out = {}
+  if small > 0 then
+    out = redis.call('MGET', unpack(KEYS, from, from + small - 1))
+    for i = 1, small do
+      if not out[i] then out[i] = redis.call('EXISTS', KEYS[from + i - 1]) == 1 and 2 end
+    end
+  end
+  for i = small + 1, #KEYS - from + 1 do
+    local v
+    if have(i) == '' then v = redis.pcall('GET', KEYS[from + i - 1])
+    else v = redis.pcall('GETRANGE', KEYS[from + i - 1], 0, 15) end
     if v == nil or type(v) == 'table' then v = 2 end
     out[i] = v
-  else
-    local v = redis.pcall('GETRANGE', KEYS[i], 0, 15)
-    if v == nil or type(v) == 'table' then out[i] = 2
-    elseif v == have then out[i] = 1
-    else out[i] = redis.call('GET', KEYS[i]) end
   end
+  return out
+end
+`
+
+// readScript returns {{g, n, c}, entity ...}. ARGV is the name of the caller's field c and
+// how many entities are small, then for each entity the version that the caller has, or
+// nothing. The answer for an entity is 1 if that is current, nil if there is none, 2 if it
+// is no string, else its value.
+var readScript = newScript(versions + `
+local small, out = tonumber(ARGV[2]), {redis.call('HMGET', KEYS[1], 'g', 'n', ARGV[1])}
+local found = versions(2, small, function(i) return ARGV[i + 2] end)
+for i = 1, #KEYS - 1 do
+  local have, v = ARGV[i + 2], found[i]
+  if have ~= '' and v and v ~= 2 then
+    if string.sub(v, 1, 16) == have then v = 1
+    elseif i > small then v = redis.call('GET', KEYS[i + 1]) end
+  end
+  out[i + 1] = v
 end
 return out`)
 
 // writeScript writes entities that are at the version expected, and returns {{g, n, c},
 // entity ...}. The second key is the turn, the others are entities. ARGV is g, the name
-// of the caller's field c, the least n and c that the caller knows of, and for how many
-// milliseconds the caller takes the turn, nothing if it does not; then for each entity the
-// version, nothing for none, the value, and for how many milliseconds to keep it.
+// of the caller's field c, the least n and c that the caller knows of, for how many
+// milliseconds the caller takes the turn, nothing if it does not, and how many entities
+// are small; then for each entity the version, nothing for none, the value, and for how
+// many milliseconds to keep it.
 //
 // If g is another one, or n or c is less, or it is another's turn, nothing is written, and
 // no entity is answered for. The answer for an entity is 1 if it was written, else what
 // reading it gives. When all were written the turn ends.
-var writeScript = newScript(`
+var writeScript = newScript(versions + `
 local head = redis.call('HMGET', KEYS[1], 'g', 'n', ARGV[2])
 if head[1] ~= ARGV[1] or tonumber(head[2] or '0') < tonumber(ARGV[3])
   or tonumber(head[3] or '0') < tonumber(ARGV[4]) then return {head} end
@@ -60,18 +81,19 @@ if ARGV[5] ~= '' then
   redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[5])
 end
 local out = {{head[1], redis.call('HINCRBY', KEYS[1], 'n', 1), redis.call('HINCRBY', KEYS[1], ARGV[2], 1)}}
-for i = 3, #KEYS do
-  local key, at = KEYS[i], 3 * i - 3
-  local v = redis.pcall('GETRANGE', key, 0, 15)
-  if v == nil or type(v) == 'table' then out[i - 1] = 2
-  elseif v == ARGV[at] and (v ~= '' or redis.call('EXISTS', key) == 0) then
-    if ARGV[at + 2] == '0' then redis.call('SET', key, ARGV[at + 1])
-    else redis.call('SET', key, ARGV[at + 1], 'PX', ARGV[at + 2]) end
-    out[i - 1] = 1
+local small = tonumber(ARGV[6])
+local found = versions(3, small, function(i) return ARGV[3 * i + 4] end)
+for i = 1, #KEYS - 2 do
+  local key, v, have, ttl = KEYS[i + 2], found[i], ARGV[3 * i + 4], ARGV[3 * i + 6]
+  if v ~= 2 and ((v and have ~= '' and string.sub(v, 1, 16) == have) or (not v and have == '')) then
+    if ttl == '0' then redis.call('SET', key, ARGV[3 * i + 5])
+    else redis.call('SET', key, ARGV[3 * i + 5], 'PX', ttl) end
+    v = 1
   else
-    out[i - 1] = redis.call('GET', key)
     turn = false
+    if v and v ~= 2 and i > small then v = redis.call('GET', key) end
   end
+  out[i + 1] = v
 end
 if turn then redis.call('DEL', KEYS[2]) end
 return out`)

@@ -3,6 +3,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ const (
 	callEntities = 64
 	callBytes    = 512 << 10
 	callsAtOnce  = 32
+	// smallBytes is what a script copies rather than look at the version alone.
+	smallBytes = 2 << 10
 	// conflictsMax bounds the attempts to write an entity that others keep changing, and
 	// brokenMax those that end without an answer.
 	conflictsMax = 64
@@ -59,9 +62,15 @@ func (c *calls) add(s *Store, sc *script, bucket int, entities []*entity, args [
 	c.known, c.buckets = append(c.known, k), append(c.buckets, bucket)
 }
 
-// byBucket yields runs of entities of one bucket, none with more than callEntities.
+// byBucket yields runs of entities of one bucket, none with more than callEntities, and
+// small ones first.
 func byBucket(entities []*entity, yield func(bucket int, some []*entity)) {
-	slices.SortStableFunc(entities, func(a, b *entity) int { return a.bucket - b.bucket })
+	slices.SortStableFunc(entities, func(a, b *entity) int {
+		if a.bucket != b.bucket {
+			return a.bucket - b.bucket
+		}
+		return cmp.Compare(min(a.stored, smallBytes+1), min(b.stored, smallBytes+1))
+	})
 	for len(entities) > 0 {
 		n := 1
 		for n < len(entities) && n < callEntities && entities[n].bucket == entities[0].bucket {
@@ -89,8 +98,8 @@ func (w *writer) load(ctx context.Context, entities []*entity) error {
 		var c calls
 		byBucket(missing, func(bucket int, some []*entity) {
 			k := s.buckets[bucket].known()
-			args := make([]string, 1+len(some))
-			args[0] = k.owner.field
+			args := make([]string, 2+len(some))
+			args[0], args[1] = k.owner.field, strconv.Itoa(len(some))
 			c.add(s, readScript, bucket, some, args, k)
 		})
 		again, err := w.loaded(ctx, &c)
@@ -343,7 +352,7 @@ func (w *writer) send(ctx context.Context, entities []*entity, attempt int) (aga
 func (w *writer) addWrite(c *calls, bucket int, some []*entity, turn string) int {
 	s := w.store
 	k := s.buckets[bucket].known()
-	args := make([]string, 5, 5+3*len(some))
+	args := make([]string, 6, 6+3*len(some))
 	args[0], args[1] = k.record.revision, k.owner.field
 	args[2], args[3] = strconv.FormatUint(k.seen, 10), strconv.FormatUint(k.writes, 10)
 	args[4] = turn
@@ -351,17 +360,23 @@ func (w *writer) addWrite(c *calls, bucket int, some []*entity, turn string) int
 	// still read it, so it is not used again.
 	var arena []byte
 	ends := make([]int, 0, 2*len(some))
-	for _, e := range some {
+	small := 0
+	for i, e := range some {
+		if e.stored <= smallBytes {
+			small = i + 1
+		}
 		if e.version != (cache.Version{}) {
 			arena = append(arena, e.version[:]...)
 		}
 		ends = append(ends, len(arena))
 		arena = e.value.append(arena, &s.tables[e.table])
 		ends = append(ends, len(arena))
+		e.writing = ends[2*i+1] - ends[2*i]
 		if len(arena) > callBytes {
 			break
 		}
 	}
+	args[5] = strconv.Itoa(small)
 	n, all, begin := len(ends)/2, rueidis.BinaryString(arena), 0
 	for i := range n {
 		version, value := all[begin:ends[2*i]], all[ends[2*i]:ends[2*i+1]]
@@ -405,7 +420,7 @@ func (w *writer) written(c *calls, i int, answers []rueidis.RedisMessage, again 
 		m := &answers[j]
 		if n, err := m.AsInt64(); m.IsInt64() && err == nil && n == 1 {
 			s.counts.writes.Add(1)
-			e.version, e.applied = e.value.version(), false
+			e.version, e.applied, e.stored = e.value.version(), false, e.writing
 			clear(e.tasks)
 			e.tasks = e.tasks[:0]
 			continue
