@@ -10,8 +10,12 @@ import (
 	"github.com/millrace-ml/millrace/featurestore/plan"
 )
 
-// RowsMax is the largest number of rows of one read.
-const RowsMax = 100_000
+const (
+	// RowsMax is the largest number of rows of one read.
+	RowsMax = 100_000
+	// ValuesMax is the largest number of values of one read: rows by features.
+	ValuesMax = 1 << 24
+)
 
 // Service returns what computes the vectors of a service.
 func (s *Store) Service(name string) (*plan.Assembler, error) {
@@ -34,6 +38,9 @@ func (s *Store) Read(ctx context.Context, service *plan.Assembler, in *plan.Inpu
 	defer s.leave()
 	if in.Rows > RowsMax {
 		return fmt.Errorf("%w: %d rows, at most %d", plan.ErrInputs, in.Rows, RowsMax)
+	}
+	if n := len(service.Service().Features); in.Rows*n > ValuesMax {
+		return fmt.Errorf("%w: %d rows of %d features, at most %d values at once", plan.ErrInputs, in.Rows, n, ValuesMax)
 	}
 	if in.Now == 0 {
 		in.Now = s.Now()

@@ -16,12 +16,12 @@ import (
 
 // recover brings the states up to the log.
 func (s *Store) recover(ctx context.Context) error {
-	err := s.catchUp(ctx)
+	err := s.catchUp(ctx, s.states.Rebuild())
 	if !errors.Is(err, offline.ErrTooOld) || s.options.Redis != nil {
 		return err
 	}
-	// The log has let go of what came after the last checkpoint, which was too long ago.
-	// Its partitions have all of it: the states are computed anew.
+	// The log has let go of what came after the last checkpoint, which was too long ago or
+	// is gone. Its partitions have all of it: the states are computed anew.
 	s.options.Logger.Warn("the last checkpoint is older than what the event log can replay; features are computed from all of it", "error", err)
 	if err := s.states.Close(); err != nil {
 		return err
@@ -33,11 +33,15 @@ func (s *Store) recover(ctx context.Context) error {
 	if err := s.openStates(ctx); err != nil {
 		return err
 	}
-	return s.catchUp(ctx)
+	all := make([]int, len(plan.Tables(s.catalog)))
+	for i := range all {
+		all[i] = i
+	}
+	return s.catchUp(ctx, all)
 }
 
-func (s *Store) catchUp(ctx context.Context) error {
-	tables := s.states.Rebuild()
+// catchUp computes some tables from the whole log, and replays it for the others.
+func (s *Store) catchUp(ctx context.Context, tables []int) error {
 	if err := s.rebuild(ctx, tables); err != nil {
 		return err
 	}

@@ -233,7 +233,8 @@ func (s *Store) openRedis(ctx context.Context) (err error) {
 }
 
 // replicaName is the name of this replica's log among all that share a Redis: drawn
-// once, and the same over restarts.
+// once, and the same over restarts. It is durable before Redis hears of it: states that
+// wait for a log whose name was lost would wait for ever.
 func replicaName(dir string) (string, error) {
 	path := filepath.Join(dir, "replica")
 	name, err := os.ReadFile(path)
@@ -243,7 +244,27 @@ func replicaName(dir string) (string, error) {
 		return "", err
 	}
 	drawn := rand.Text()
-	return drawn, os.WriteFile(path, []byte(drawn), 0o644)
+	return drawn, writeDurably(path, []byte(drawn))
+}
+
+// writeDurably puts a new file in its place with all of its content or not at all.
+func writeDurably(path string, data []byte) error {
+	f, err := os.Create(path + ".new")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Catalog is what is defined.

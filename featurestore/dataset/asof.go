@@ -14,10 +14,11 @@ import (
 // The point-in-time join of a lookup: for a query at time t, of the rows of its entity
 // that had happened and arrived by t the latest, by time, arrival, id.
 //
-// Rows are sorted by the moment from which they can be seen, the later of time and
-// arrival; from then on a row is seen for good. So one walk over rows and queries
-// in order of time finds the row of every query: O(rows + queries), whatever the
-// arrivals are. Age does not matter here: the TTL is looked at when values are read.
+// A row can be seen from the later of its time and arrival, and from then on for good. So
+// the queries of a key are put in order of time, and each row goes to the first that can
+// see it, which keeps the latest; then the latest so far is handed on from query to
+// query. Rows are looked at once, in any order: O(rows * log(queries of a key)), whatever
+// the arrivals are. Age does not matter here: the TTL is looked at when values are read.
 
 // A row of a lookup with texts is, after the key, time, id, arrival, order as in layout,
 // size in bytes, bytes.
@@ -51,33 +52,27 @@ func (t *table) row(words []uint64, at int32) (r joined, content []uint64) {
 	return r, w[l.value() : l.value()+l.values]
 }
 
-// lookups computes the results of a part of a lookup: one walk over its rows and queries in
-// order of time, with the latest row of each key at hand.
+// lookups computes the results of a part of a lookup.
 func (w *worker) lookups(t *table, part int, out *spreader, block func(row uint64) int) error {
-	keys, err := w.loadQueries(t, part, queryTime)
+	keys, err := w.load(t, part, queryTime)
 	if err != nil || keys == 0 {
 		return err
 	}
-	w.asked.sortByTime()
-	w.rows(t)
-	w.happened.sortByTime()
-	w.latest = resize(w.latest, keys)
+	w.latest = resize(w.latest, len(w.asked.marks))
 	for i := range w.latest {
 		w.latest[i] = -1
 	}
-	rows, next := w.happened.marks, 0
-	plain := t.fixed && !t.layout.bitemporal
-	for i := range w.asked.marks {
-		q := &w.asked.marks[i]
-		for ; next < len(rows) && rows[next].time <= q.time; next++ {
-			r := &rows[next]
-			// Rows seen from their time on come by time, and need a look only if it is the same.
-			if before := w.latest[r.number]; before < 0 || plain && uint64(r.time) != w.events[int(before)+t.layout.time()] || t.newer(w.events, r.at, before) {
-				w.latest[r.number] = r.at
+	w.placeRows(t)
+	for k := range keys {
+		latest := int32(-1)
+		for i := w.asked.starts[k]; i < w.asked.starts[k+1]; i++ {
+			if here := w.latest[i]; here >= 0 && (latest < 0 || t.newer(w.events, here, latest)) {
+				latest = here
 			}
-		}
-		if found := w.latest[q.number]; found >= 0 {
-			if err := w.found(t, q, found, out, block); err != nil {
+			if latest < 0 {
+				continue
+			}
+			if err := w.found(t, &w.asked.marks[i], latest, out, block); err != nil {
 				return err
 			}
 		}
@@ -85,18 +80,37 @@ func (w *worker) lookups(t *table, part int, out *spreader, block func(row uint6
 	return nil
 }
 
-// rows marks the rows of a part whose keys somebody asks for.
-func (w *worker) rows(t *table) {
-	w.happened.marks = w.happened.marks[:0]
+// placeRows hands each row to the first query of its key that can see it.
+func (w *worker) placeRows(t *table) {
 	size := t.layout.size()
 	for at := 0; at < len(w.events); at += size {
 		if !t.fixed {
 			size = t.layout.key + rowHead + wordsFor(int(w.events[at+t.layout.key+rowSize]))
 		}
-		if number := w.groups.find(w.events[at:]); number >= 0 {
-			w.happened.marks = append(w.happened.marks, moment{time: w.seenFrom(t, at), at: int32(at), number: int32(number)})
+		number := w.groups.find(w.events[at:])
+		if number < 0 {
+			continue
+		}
+		begin, end := w.asked.starts[number], w.asked.starts[number+1]
+		place := begin + int32(firstAt(w.asked.marks[begin:end], w.seenFrom(t, at)))
+		if place < end && (w.latest[place] < 0 || t.newer(w.events, int32(at), w.latest[place])) {
+			w.latest[place] = int32(at)
 		}
 	}
+}
+
+// firstAt is the place of the first mark at a time or later.
+func firstAt(marks []moment, time int64) int {
+	low, n := 0, len(marks)
+	for n > 0 {
+		half := n / 2
+		if marks[low+half].time < time {
+			low, n = low+half+1, n-half-1
+		} else {
+			n = half
+		}
+	}
+	return low
 }
 
 // seenFrom is the first moment at which a query can see a row.
@@ -128,6 +142,11 @@ const resultHead = 2
 // first stays, and then the one whose content is lower, so that the order of reading
 // does not matter.
 func (t *table) newer(words []uint64, a, b int32) bool {
+	if t.fixed { // nearly always this says it
+		if x, y := int64(words[int(a)+t.layout.time()]), int64(words[int(b)+t.layout.time()]); x != y {
+			return x > y
+		}
+	}
 	x, first := t.row(words, a)
 	y, second := t.row(words, b)
 	if x.time != y.time {

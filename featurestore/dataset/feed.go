@@ -38,7 +38,7 @@ type feed struct {
 	// directs are the short ways of the tables, nil if not all have one; see there.
 	directs           []*direct
 	plain             []int32 // rows
-	integers, telling []int // fields
+	integers, telling []int   // fields
 }
 
 // newFeed returns a feed; it must be closed.

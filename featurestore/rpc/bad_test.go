@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -261,6 +262,7 @@ func TestBadGet(t *testing.T) {
 		"unknown in it":    {get(numbers("colour", 1)), codes.InvalidArgument, "request.colour: no such field"},
 		"half a user":      {get(numbers("user_id", 7.5)), codes.InvalidArgument, "entities.user_id[0]: 7.5 is not a whole number"},
 		"too many rows":    {&pb.GetRequest{Features: []string{"user:payments"}, Entities: []*pb.Column{{Name: "user_id", Integers: rows}}}, codes.InvalidArgument, "100001 rows, at most 100000"},
+		"too many values":  {&pb.GetRequest{Features: slices.Repeat([]string{"user:payments"}, featurestore.FeaturesMax), Entities: []*pb.Column{{Name: "user_id", Integers: rows[:1+featurestore.ValuesMax/featurestore.FeaturesMax]}}}, codes.InvalidArgument, "4097 rows of 4096 features, at most 16777216 values at once"},
 		"a nil column":     {&pb.GetRequest{Service: "both", Entities: []*pb.Column{nil}}, codes.InvalidArgument, "entities.: no such field"},
 		"the time is huge": {get(integers("at", math.MaxInt64)), codes.InvalidArgument, "request field at: row 0: the moment 9223372036854775807 is out of range"},
 	} {

@@ -199,7 +199,7 @@ func (f *Frontend) remember(ctx context.Context) error {
 	// lay more than rememberSlack before they came are not found again.
 	scan, err := f.options.Store.Log().Scan(ctx, offline.Query{Stream: DecisionStream, Versions: offline.LatestPerEvent,
 		From:    max(0, now-reach-rememberSlack.Microseconds()),
-		Columns: []string{"decision", "answer", "score", "rule", "segment", "reasons", "model", "model_version", "policy_version", "arm", "propensity", "degraded", "fallback", "idempotency_key", "facts"}})
+		Columns: []string{"decision", "answer", "score", "rule", "segment", "reasons", "model", "model_version", "policy_version", "arm", "propensity", "degraded", "fallback", "idempotency_key", "facts", "features_version"}})
 	if err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func (d *decision) answerOf(r *offline.Record) Answer {
 	a := Answer{
 		PredictionID: strings.Clone(r.ID), Decision: text(columnAnswer), Score: math.NaN(),
 		Segment: text(columnSegment), Rule: text(columnRule), Model: text(columnModel),
-		PolicyVersion: text(columnPolicyVersion), FeaturesVersion: d.version, Arm: text(columnArm),
+		PolicyVersion: text(columnPolicyVersion), FeaturesVersion: text(columnFacts + 1), Arm: text(columnArm),
 		DegradedReason: text(columnDegraded), Fallback: text(columnFallback),
 		Degraded: !r.Values[columnDegraded].IsNull(),
 	}
@@ -231,6 +231,9 @@ func (d *decision) answerOf(r *offline.Record) Answer {
 	}
 	if p := r.Values[columnPropensity]; !p.IsNull() {
 		a.Propensity = p.Float64()
+	}
+	if a.FeaturesVersion == "" {
+		a.FeaturesVersion = d.version // it was answered without features
 	}
 	known := map[string]policy.Reason{}
 	for _, reason := range d.policy.Reasons() {

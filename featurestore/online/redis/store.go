@@ -54,7 +54,6 @@ type Store struct {
 		cause error // of the last loss
 	}
 	// refreshing is held while records are loaded; finishing while a recovery is ended.
-	// finishing -> refreshing.
 	refreshing, finishing sync.Mutex
 	isLost                chan struct{} // wakes the keeper
 	// recovery is the keeper's.
@@ -112,6 +111,9 @@ func (s *Store) open(ctx context.Context) (err error) {
 	}
 	if err := s.checkAhead(); err != nil {
 		return err
+	}
+	if s.options.Log != "" {
+		s.counts.through.Store(s.through())
 	}
 	s.reads, err = cache.New[*value](cache.Options{BytesMax: s.options.CacheBytes / 2})
 	return err

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -239,7 +240,9 @@ func TestRefused(t *testing.T) {
 }
 
 func TestClosed(t *testing.T) {
-	ctx, s := context.Background(), open(t, options(t, small(t).Addr()))
+	address := small(t).Addr()
+	goroutines := runtime.NumGoroutine()
+	ctx, s := context.Background(), open(t, options(t, address))
 	p := payment{id: 1, time: begin, customer: 1, terminal: 1}
 	var all sync.WaitGroup
 	for range 4 {
@@ -268,6 +271,7 @@ func TestClosed(t *testing.T) {
 	if err := s.Close(); !errors.Is(err, online.ErrClosed) {
 		t.Errorf("closed again: %v", err)
 	}
+	until(t, "all goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
 }
 
 // TestExpiry: what no window reaches any more goes.
