@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -212,7 +213,7 @@ func openLoop(ctx context.Context, client millracev1.FeaturesClient, features, r
 	begin := time.Now()
 	for i := range n {
 		due := begin.Add(time.Duration(i) * time.Second / time.Duration(rate))
-		time.Sleep(time.Until(due))
+		waitUntil(due)
 		group.Go(func() {
 			errs[i] = get(ctx, client, requests[i], features)
 			times[i] = time.Since(due)
@@ -220,6 +221,15 @@ func openLoop(ctx context.Context, client millracev1.FeaturesClient, features, r
 	}
 	group.Wait()
 	return newPercentiles(times), errors.Join(errs...)
+}
+
+// waitUntil returns at a moment. A sleep ends up to a millisecond late, which would
+// count as latency, so its end is spent awake.
+func waitUntil(due time.Time) {
+	time.Sleep(time.Until(due) - 2*time.Millisecond)
+	for time.Now().Before(due) {
+		runtime.Gosched()
+	}
 }
 
 // saturate raises the number of requests in flight.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -101,8 +102,7 @@ func (w *world) readBesidePushes(ctx context.Context, s sizes) (percentiles, err
 // empty, over the entities. The value is in KiB. The store stays for Recovery.
 func Memory(ctx context.Context, l *Lab) ([]float64, any, error) {
 	s := l.sizes()
-	runtime.GC()
-	runtime.GC()
+	debug.FreeOSMemory()
 	empty, residentEmpty := heap(), resident()
 	w, err := l.openWorld("memory", fmt.Sprintf(paymentsSource, totals))
 	if err != nil {
@@ -113,11 +113,10 @@ func Memory(ctx context.Context, l *Lab) ([]float64, any, error) {
 		w.store.Close()
 		return nil, nil, err
 	}
-	runtime.GC()
-	runtime.GC()
+	debug.FreeOSMemory()
 	each := float64(heap()-empty) / float64(s.entities) / 1024
 	details := map[string]any{
-		"KiB of heap per entity": each, "KiB of resident memory per entity, garbage included": float64(resident()-residentEmpty) / float64(s.entities) / 1024,
+		"KiB of heap per entity": each, "KiB of resident memory per entity": float64(resident()-residentEmpty) / float64(s.entities) / 1024,
 		"entities": s.entities, "events each": s.eventsEach,
 	}
 	l.filled = w.dir

@@ -52,27 +52,34 @@ func (t *table) row(words []uint64, at int32) (r joined, content []uint64) {
 	return r, w[l.value() : l.value()+l.values]
 }
 
+// best is the latest row that a query was handed: where it is among the words, and when it
+// happened.
+type best struct {
+	time int64
+	at   int32 // -1 for none
+}
+
 // lookups computes the results of a part of a lookup.
 func (w *worker) lookups(t *table, part int, out *spreader, block func(row uint64) int) error {
 	keys, err := w.load(t, part, queryTime)
 	if err != nil || keys == 0 {
 		return err
 	}
-	w.latest = resize(w.latest, len(w.asked.marks))
-	for i := range w.latest {
-		w.latest[i] = -1
+	w.best = resize(w.best, len(w.asked.marks))
+	for i := range w.best {
+		w.best[i].at = -1
 	}
 	w.placeRows(t)
 	for k := range keys {
-		latest := int32(-1)
+		latest := best{at: -1}
 		for i := w.asked.starts[k]; i < w.asked.starts[k+1]; i++ {
-			if here := w.latest[i]; here >= 0 && (latest < 0 || t.newer(w.events, here, latest)) {
+			if here := w.best[i]; here.at >= 0 && t.beats(w.events, here, latest) {
 				latest = here
 			}
-			if latest < 0 {
+			if latest.at < 0 {
 				continue
 			}
-			if err := w.found(t, &w.asked.marks[i], latest, out, block); err != nil {
+			if err := w.found(t, &w.asked.marks[i], latest.at, out, block); err != nil {
 				return err
 			}
 		}
@@ -80,9 +87,11 @@ func (w *worker) lookups(t *table, part int, out *spreader, block func(row uint6
 	return nil
 }
 
-// placeRows hands each row to the first query of its key that can see it.
+// placeRows hands each row to the first query of its key that can see it. Rows that come by
+// time find it where the one before was, or a little further.
 func (w *worker) placeRows(t *table) {
-	size := t.layout.size()
+	w.places = append(w.places[:0], w.asked.starts...)
+	size, marks := t.layout.size(), w.asked.marks
 	for at := 0; at < len(w.events); at += size {
 		if !t.fixed {
 			size = t.layout.key + rowHead + wordsFor(int(w.events[at+t.layout.key+rowSize]))
@@ -92,34 +101,54 @@ func (w *worker) placeRows(t *table) {
 			continue
 		}
 		begin, end := w.asked.starts[number], w.asked.starts[number+1]
-		place := begin + int32(firstAt(w.asked.marks[begin:end], w.seenFrom(t, at)))
-		if place < end && (w.latest[place] < 0 || t.newer(w.events, int32(at), w.latest[place])) {
-			w.latest[place] = int32(at)
+		happened, seen := w.seenFrom(t, at)
+		place := w.places[number]
+		if place < end && marks[place].time < seen {
+			place++
+		}
+		if place > begin && marks[place-1].time >= seen || place < end && marks[place].time < seen {
+			place = begin + firstAt(marks[begin:end], seen)
+		}
+		w.places[number] = place
+		if row := (best{time: happened, at: int32(at)}); place < end && t.beats(w.events, row, w.best[place]) {
+			w.best[place] = row
 		}
 	}
 }
 
 // firstAt is the place of the first mark at a time or later.
-func firstAt(marks []moment, time int64) int {
-	low, n := 0, len(marks)
-	for n > 0 {
-		half := n / 2
-		if marks[low+half].time < time {
-			low, n = low+half+1, n-half-1
-		} else {
-			n = half
+func firstAt(marks []moment, time int64) int32 {
+	low := 0
+	for n := len(marks); n > 0; {
+		half := (n + 1) / 2
+		next := low
+		if marks[low+half-1].time < time { // a move, not a jump
+			next = low + half
 		}
+		low, n = next, n-half
 	}
-	return low
+	return int32(low)
 }
 
-// seenFrom is the first moment at which a query can see a row.
-func (w *worker) seenFrom(t *table, at int) int64 {
-	if w.hindsight || t.fixed && !t.layout.bitemporal {
-		return int64(w.events[at+t.layout.time()])
+// beats says whether row a replaces row b, which may be none.
+func (t *table) beats(words []uint64, a, b best) bool {
+	if b.at < 0 || a.time != b.time {
+		return b.at < 0 || a.time > b.time
+	}
+	return t.newer(words, a.at, b.at)
+}
+
+// seenFrom is when a row happened, and the first moment at which a query can see it.
+func (w *worker) seenFrom(t *table, at int) (happened, seen int64) {
+	if t.fixed && !t.layout.bitemporal {
+		happened = int64(w.events[at+t.layout.time()])
+		return happened, happened
 	}
 	r, _ := t.row(w.events, int32(at))
-	return max(r.time, r.arrival)
+	if w.hindsight {
+		return r.time, r.time
+	}
+	return r.time, max(r.time, r.arrival)
 }
 
 // found writes the result of a query: its row, the time of what was found, and its content.
@@ -142,11 +171,6 @@ const resultHead = 2
 // first stays, and then the one whose content is lower, so that the order of reading
 // does not matter.
 func (t *table) newer(words []uint64, a, b int32) bool {
-	if t.fixed { // nearly always this says it
-		if x, y := int64(words[int(a)+t.layout.time()]), int64(words[int(b)+t.layout.time()]); x != y {
-			return x > y
-		}
-	}
 	x, first := t.row(words, a)
 	y, second := t.row(words, b)
 	if x.time != y.time {

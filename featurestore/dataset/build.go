@@ -203,7 +203,7 @@ func (b *build) several() bool {
 // readFile reads labels from a file.
 func (b *build) readFile(ctx context.Context) error {
 	in := &b.o.Labels
-	r, err := source.OpenFile(ctx, in.Format, in.Path, b.fields, source.Options{BadRowsMax: b.o.BadRowsMax, Columns: b.renamed})
+	r, err := source.OpenFile(ctx, in.Format, in.Path, b.fields, source.Options{BadRowsMax: b.o.BadRowsMax, Columns: b.renamed, BatchRows: sliceRows})
 	if err != nil {
 		return fmt.Errorf("labels: %w", err)
 	}

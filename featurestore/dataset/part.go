@@ -43,7 +43,10 @@ type worker struct {
 	values          []float64
 	status          []window.Status
 	aggregators     map[*table]*window.Aggregator
-	latest          []int32 // row of each key of a lookup
+	// best are the rows that the queries of a lookup were handed, places where the row of a
+	// key was handed last.
+	best   []best
+	places []int32
 }
 
 // loadQueries reads a part of a table and marks its queries, by a word of theirs. It returns

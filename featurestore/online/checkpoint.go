@@ -29,6 +29,12 @@ const (
 // Errors leave everything as it was, to be written by the next checkpoint: those of
 // Options.Durable and ctx, and others wrap ErrUnavailable, ErrCorrupt or ErrClosed.
 func (l *Local) Checkpoint(ctx context.Context) error {
+	l.disk.guard.hurry.Add(1)
+	defer l.disk.guard.hurry.Add(-1)
+	return l.checkpointAtLeisure(ctx)
+}
+
+func (l *Local) checkpointAtLeisure(ctx context.Context) error {
 	if err := l.beginCheckpoint(ctx, nil); err != nil {
 		return err
 	}
@@ -52,6 +58,8 @@ func (l *Local) endCheckpoint() { <-l.checkpointing }
 // makeRoom returns when there was a checkpoint since the number of them was known, or
 // the disk fails meanwhile.
 func (l *Local) makeRoom(ctx context.Context, since int64) error {
+	l.disk.guard.hurry.Add(1)
+	defer l.disk.guard.hurry.Add(-1)
 	giveUp := l.disk.health.nextFailure()
 	if err := l.beginCheckpoint(ctx, giveUp); err != nil {
 		return err

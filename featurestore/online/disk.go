@@ -71,7 +71,7 @@ func (d *disk) options() *pebble.Options {
 	for i := range o.Levels {
 		level := &o.Levels[i]
 		level.BlockSize = blockBytes
-		level.Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
+		level.Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 		if d.bounded {
 			level.BlockSize = 4 << 10
 			level.FilterPolicy = bloom.FilterPolicy(10)

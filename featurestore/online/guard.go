@@ -63,7 +63,9 @@ func (h *health) nextFailure() <-chan struct{} {
 //
 //   - what belongs to the manifest is repeated in place until it succeeds,
 //   - a write of anything else that finds the disk full is repeated in place too,
-//   - any other failure waits a moment before it is reported.
+//   - any other failure waits a moment before it is reported,
+//   - and writing rests as long as it works, unless somebody waits for a checkpoint:
+//     else two goroutines of Pebble can keep two cores from requests for 10 ms at a time.
 //
 // Only writes wait, which nobody who reads or pushes depends on. Once the guard is
 // stopped nothing more is written or removed, as if the process had ended there.
@@ -71,7 +73,9 @@ type guard struct {
 	vfs.FS
 	health *health
 	// serving is set once the store is open. Before that a full disk is an error.
-	serving   atomic.Bool
+	serving atomic.Bool
+	// hurry is how many wait for a checkpoint.
+	hurry     atomic.Int32
 	stop      chan struct{}
 	waitLimit time.Duration
 }
@@ -228,10 +232,35 @@ type guardedFile struct {
 	critical bool
 	folder   bool
 	written  []byte // of a critical file
+	// rested is when writing last began after a rest, and unrested what it wrote since.
+	rested   time.Time
+	unrested int
+}
+
+// Writing rests after so many bytes, for as long as they took, but not for longer.
+const (
+	restBytes = 128 << 10
+	restMax   = 20 * time.Millisecond
+)
+
+// rest is called before a write.
+func (f *guardedFile) rest(n int) {
+	if f.critical || f.guard.hurry.Load() > 0 || !f.guard.serving.Load() {
+		f.unrested = 0
+		return
+	}
+	if f.unrested == 0 {
+		f.rested = time.Now()
+	}
+	if f.unrested += n; f.unrested >= restBytes {
+		f.guard.pause(min(time.Since(f.rested), restMax))
+		f.unrested = 0
+	}
 }
 
 // Write implements vfs.File.
 func (f *guardedFile) Write(b []byte) (n int, err error) {
+	f.rest(len(b))
 	if f.critical {
 		f.written = append(f.written, b...)
 	}

@@ -55,7 +55,7 @@ func (l *Local) maintain(ctx context.Context) {
 
 func (l *Local) checkpointInBackground(ctx context.Context, s *schedule) {
 	began := time.Now()
-	err := l.Checkpoint(ctx)
+	err := l.checkpointAtLeisure(ctx)
 	s.done(time.Since(began), err)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) {
 		l.disk.health.failed(err)

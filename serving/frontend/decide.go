@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -186,10 +187,11 @@ func (q *Request) pushEvent(ctx context.Context) error {
 	return nil
 }
 
-// degrade notes the first thing that went wrong.
+// degrade notes the first thing that went wrong. The text is for messages and the log,
+// which are UTF-8 whatever a backend says.
 func (q *Request) degrade(what string, err error) {
 	if !q.answer.Degraded {
-		q.answer.Degraded, q.answer.DegradedReason = true, what+": "+err.Error()
+		q.answer.Degraded, q.answer.DegradedReason = true, what+": "+strings.ToValidUTF8(err.Error(), "\ufffd")
 	}
 }
 

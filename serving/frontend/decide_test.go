@@ -47,6 +47,7 @@ func TestWays(t *testing.T) {
 		"segment":                {current: constant(0.3), facts: payment("1", 7, 501), want: "review RISK,LARGE  large ", version: 2},
 		"rule before":            {current: failing(errDown), facts: payment("1", 13, 10), want: "block BLOCKED blocked  "},
 		"previous version":       {current: failing(errDown), previous: risky, facts: payment("1", 7, 10), want: "block RISK   previous_version", version: 1, degraded: "fallback: model fraud version 2: the model is down"},
+		"no text":                {current: failing(errors.New("bad \xff byte")), facts: payment("1", 7, 1001), want: "review DOWN,LARGE down_large  rules", degraded: "bad \ufffd byte"},
 		"rules":                  {current: failing(errDown), facts: payment("1", 7, 1001), want: "review DOWN,LARGE down_large  rules", degraded: "the model is down"},
 		"default":                {current: failing(errDown), previous: failing(errDown), facts: payment("1", 7, 10), want: "approve DOWN   default", degraded: "the model is down"},
 		"not a number":           {current: constant(math.NaN()), facts: payment("1", 7, 10), want: "approve DOWN   default", degraded: "the score is NaN"},

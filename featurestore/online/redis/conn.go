@@ -89,6 +89,9 @@ func (c *conn) unavailable(err error) error {
 // call makes requests in one round trip, or one per node of a cluster, within d. The
 // error is the first of the requests'; each has its own.
 func (c *conn) call(ctx context.Context, d time.Duration, requests []request) error {
+	if d <= 0 {
+		return c.fail(requests, c.unavailable(context.DeadlineExceeded))
+	}
 	if away := c.away.Load(); away != nil {
 		return c.fail(requests, c.unavailable(*away))
 	}
@@ -195,6 +198,9 @@ func (c *conn) judge(requests []request, impatient bool) (first error) {
 			}
 		case ok: // refused, but there
 			answered = true
+			if strings.HasPrefix(e.Error(), "MOVED") {
+				err = fmt.Errorf("%w (it is a node of a cluster, which needs Buckets)", err)
+			}
 		case errors.Is(err, context.Canceled): // the caller's wish
 		case errors.Is(err, context.DeadlineExceeded):
 			late = true

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -64,18 +65,21 @@ func (r *reader) Fetch(ctx context.Context, refs []plan.Ref) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
+	end := time.Now().Add(s.options.Deadline)
+	bounded, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
 	for range revisionsMax {
-		if err := r.look(ctx, refs); err != nil {
+		if err := r.look(bounded, refs); err != nil {
 			return err
 		}
 		r.prepare(refs)
 		if len(r.requests) == 0 {
 			return nil
 		}
-		if err := s.conn.call(ctx, s.options.Deadline, r.requests); err != nil {
+		if err := s.conn.call(ctx, time.Until(end), r.requests); err != nil {
 			return err
 		}
-		again, err := r.take(ctx)
+		again, err := r.take(bounded)
 		if err != nil || !again {
 			return err
 		}

@@ -68,8 +68,7 @@ func (s *Store) Counters() Counters {
 	return all
 }
 
-// Stats implements online.Store. How many entities Redis has is not known; Entities
-// counts those kept for updates.
+// Stats implements online.Store. How many entities Redis has is not known, and told as 0.
 func (s *Store) Stats() online.Stats {
 	c := s.Counters()
 	st := online.Stats{

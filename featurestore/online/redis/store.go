@@ -55,6 +55,7 @@ type Store struct {
 	}
 	// refreshing is held while records are loaded; finishing while a recovery is ended.
 	refreshing, finishing sync.Mutex
+	refreshes             atomic.Uint64
 	isLost                chan struct{} // wakes the keeper
 	// recovery is the keeper's.
 	recovery struct {

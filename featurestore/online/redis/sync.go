@@ -234,10 +234,16 @@ func (s *Store) same(b int, r *record) error {
 	return nil
 }
 
-// refresh loads the records, after an answer that told of a new revision.
+// refresh loads the records, after an answer that told of a new revision. Who had to wait
+// for another to do so takes what that found; if it is not enough, the next answer says so.
 func (s *Store) refresh(ctx context.Context) error {
+	before := s.refreshes.Load()
 	s.refreshing.Lock()
 	defer s.refreshing.Unlock()
+	if s.refreshes.Load() != before {
+		return ctx.Err()
+	}
+	defer s.refreshes.Add(1)
 	states, err := s.all(ctx, loadScript, func(int) []string { return []string{} })
 	if err != nil {
 		return err

@@ -144,11 +144,7 @@ func (w *writer) loaded(ctx context.Context, c *calls) (again []*entity, err err
 func (w *writer) call(ctx context.Context, requests []request) error {
 	c := w.store.conn
 	end, _ := ctx.Deadline()
-	left := time.Until(end)
-	if left <= 0 {
-		return c.fail(requests, c.unavailable(context.DeadlineExceeded))
-	}
-	return c.call(context.Background(), left, requests)
+	return c.call(context.Background(), time.Until(end), requests)
 }
 
 // answers returns what request i answers for its entities; not ok if the records had to

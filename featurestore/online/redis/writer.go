@@ -17,8 +17,10 @@ import (
 const (
 	// jobsMax bounds calls of Apply that wait for the writer; more wait for their turn.
 	jobsMax = 256
-	// groupEvents bounds the events that are written together.
-	groupEvents = 512
+	// groupEvents and groupUpdates bound the events that are written together; one event more
+	// may go beyond.
+	groupEvents  = 512
+	groupUpdates = 2048
 	// pendingMax bounds updates that are in the log but not in Redis. A group more can come
 	// on top of it; then no event is taken until there are less.
 	pendingMax = 4096
@@ -49,6 +51,7 @@ type writer struct {
 	// Of the group under way:
 	events  []*Event
 	jobOf   []*job // of the events
+	updates int    // their number
 	touches []touch
 	touched []*entity
 	key     []byte
@@ -102,14 +105,14 @@ func (w *writer) end() {
 // collect fills a group, beginning with a job. It runs a function at once, and returns
 // false if there are no events.
 func (w *writer) collect(j *job) bool {
-	w.events, w.jobOf = w.events[:0], w.jobOf[:0]
+	w.events, w.jobOf, w.updates = w.events[:0], w.jobOf[:0], 0
 	for j != nil {
 		if j.run != nil && len(w.events) > 0 {
 			w.rest = j
 			break
 		}
 		w.takeFrom(j)
-		if w.rest != nil || len(w.events) >= groupEvents {
+		if w.rest != nil || w.full() {
 			break
 		}
 		select {
@@ -131,18 +134,21 @@ func (w *writer) takeFrom(j *job) {
 		j.done <- struct{}{}
 		return
 	}
-	n := min(groupEvents-len(w.events), len(j.events)-j.next)
-	for i := range n {
-		e := &j.events[j.next+i]
-		if e.Err == nil && j.next > 0 && j.ctx.Err() != nil {
+	begun := j.next > 0
+	for ; j.next < len(j.events) && !w.full(); j.next++ {
+		e := &j.events[j.next]
+		if e.Err == nil && begun && j.ctx.Err() != nil {
 			e.Err = j.ctx.Err()
 		}
 		w.events, w.jobOf = append(w.events, e), append(w.jobOf, j)
+		w.updates += len(e.Updates)
 	}
-	if j.next += n; j.next < len(j.events) {
+	if j.next < len(j.events) {
 		w.rest = j
 	}
 }
+
+func (w *writer) full() bool { return len(w.events) >= groupEvents || w.updates >= groupUpdates }
 
 // settle tells the callers.
 func (w *writer) settle() {

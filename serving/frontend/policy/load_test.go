@@ -87,6 +87,7 @@ func TestFilesAreBounded(t *testing.T) {
 		"indents": {"a:\n" + strings.Repeat(" ", 101) + "b: c\n", "d.yaml:2:102: the line is indented by more than 100 characters"},
 		"circle":  {"decisions: &a {x: *a}\n", ""},
 		"aliases": {"x-a: &a [1, 1]\nx-b: &b [*a, *a]\ndecisions: {d: {service: fraud, decisions: *b, thresholds: *a}}\n", ""},
+		"latin":   {"decisions: {d: {description: gr\xf6\xdfer}}\n", "d.yaml: the file is not UTF-8"},
 		"control": {"decisions: \x00\x01\n", ""},
 	} {
 		_, err := Parse(catalog(t), "d.yaml", []byte(one.text))

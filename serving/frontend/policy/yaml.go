@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
@@ -84,6 +85,10 @@ func place(n ast.Node) (line, column int) {
 func (r *reader) parse(data []byte) (root node) {
 	if len(data) > fileBytesMax {
 		r.failAt(0, 0, "", "the file has %d bytes, at most %d are allowed", len(data), fileBytesMax)
+		return node{}
+	}
+	if !utf8.Valid(data) {
+		r.failAt(0, 0, "", "the file is not UTF-8")
 		return node{}
 	}
 	// The parser is not ours: a fault in it is a file that is refused, not a crash.

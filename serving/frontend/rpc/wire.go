@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"unicode/utf8"
 	"unsafe"
@@ -276,7 +277,7 @@ func (x *exchange) decide(ctx context.Context) {
 func (x *exchange) MarshalWire(b []byte) []byte {
 	if x.err != nil {
 		b = appendBytes(b, 2, x.requestID)
-		b = appendText(b, 21, x.err.Error())
+		b = appendText(b, 21, strings.ToValidUTF8(x.err.Error(), "\ufffd")) // a backend may say anything
 		b = appendInt(b, 22, uint64(codeOf(x.err)))
 	} else {
 		b = x.appendAnswer(b)

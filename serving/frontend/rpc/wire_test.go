@@ -325,6 +325,17 @@ func TestRefusalOnTheWire(t *testing.T) {
 	}
 }
 
+// TestRefusalInNoText: clients can read a message whatever a backend says.
+func TestRefusalInNoText(t *testing.T) {
+	s := newService(t)
+	x := s.newExchange()
+	x.err = errors.New("bad \xff\xfe byte")
+	got := new(millracev1.DecideResponse)
+	if err := proto.Unmarshal(x.MarshalWire(nil), got); err != nil || got.Error != "bad \ufffd byte" {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // TestCodes of errors.
 func TestCodes(t *testing.T) {
 	for err, want := range map[error]codes.Code{
