@@ -32,7 +32,8 @@ func (b *budget) take(bytes int) bool {
 func (b *budget) give(bytes int) { b.used.Add(-int64(bytes)) }
 
 // store keeps blobs of words, in memory while the budget lasts and then in a temporary
-// file. It may be used by many goroutines.
+// file. It may be used by many goroutines. What it lends is good until close: nothing of it
+// may be used afterwards.
 type store struct {
 	budget *budget
 	dir    string
@@ -44,6 +45,9 @@ type store struct {
 		file *os.File
 		// free are blocks to be used again, by size, at most as many as were in use at once.
 		free [blockSizes][][]uint64
+		// slabs are what blocks are cut from, rest what is left of the last.
+		slabs [][]byte
+		rest  []uint64
 	}
 }
 
@@ -63,6 +67,12 @@ const (
 	blockSizes    = 4
 )
 
+// Slabs have slabBytes bytes, or the memory there may be, but slabBytesMin at least.
+const (
+	slabBytes    = 32 << 20
+	slabBytesMin = 1 << 20
+)
+
 func newStore(b *budget, dir string, block int) *store {
 	return &store{budget: b, dir: dir, block: min(max(block, blockWordsMin), blockWords)}
 }
@@ -76,15 +86,33 @@ func (s *store) buffer(n, likely int) []uint64 {
 		which++
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	free := &s.mu.free[which]
 	last := len(*free) - 1
-	if n > words || last < 0 {
-		s.mu.Unlock()
-		return make([]uint64, 0, max(n, words))
+	switch {
+	case n > words:
+		return make([]uint64, 0, n)
+	case last < 0:
+		return s.cutLocked(words)
 	}
 	b := (*free)[last]
 	*free = (*free)[:last]
-	s.mu.Unlock()
+	return b
+}
+
+// cutLocked cuts a block from a slab. s.mu must be held.
+func (s *store) cutLocked(words int) []uint64 {
+	if len(s.mu.rest) < words {
+		bytes := int(min(max(s.budget.max, slabBytesMin), slabBytes))
+		slab := newSlab(bytes, bytes == slabBytes)
+		if slab == nil {
+			return make([]uint64, 0, words)
+		}
+		s.mu.slabs = append(s.mu.slabs, slab)
+		s.mu.rest = unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(slab))), bytes/wordBytes)
+	}
+	b := s.mu.rest[:0:words]
+	s.mu.rest = s.mu.rest[words:]
 	return b
 }
 
@@ -100,13 +128,6 @@ func (s *store) recycle(b []uint64) {
 		}
 		words /= 4
 	}
-}
-
-// trim lets go the blocks that nobody uses.
-func (s *store) trim() {
-	s.mu.Lock()
-	s.mu.free = [blockSizes][][]uint64{}
-	s.mu.Unlock()
 }
 
 // put keeps words, which are the store's from now on.
@@ -176,6 +197,10 @@ func (s *store) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.free = [blockSizes][][]uint64{}
+	for _, slab := range s.mu.slabs {
+		freeSlab(slab)
+	}
+	s.mu.slabs, s.mu.rest = nil, nil
 	if s.mu.file != nil {
 		_ = s.mu.file.Close()
 		_ = os.Remove(s.mu.file.Name()) // not there any more, on most systems

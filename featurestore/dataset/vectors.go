@@ -5,7 +5,6 @@ package dataset
 import (
 	"context"
 	"math"
-	"runtime"
 	"slices"
 	"sync"
 
@@ -166,10 +165,6 @@ type assembly struct {
 // assemble computes the vectors of all rows in order. work makes something of some rows,
 // many at a time; emit takes what it made, in order and one at a time.
 func assemble[T any](ctx context.Context, e *engine, work func(*assembled) (T, error), emit func(T) error) error {
-	// What was held for the computing is not needed any more; a collection now, which has
-	// little to look at, keeps the heap from growing to twice of it.
-	e.store.trim()
-	runtime.GC()
 	line := newQueue()
 	return parallel(ctx, e.workers, e.blocks(), func() *assembly {
 		return &assembly{batch: column.Batch{Columns: slices.Clone(e.columns)}, out: assembled{kept: texts{}}}

@@ -106,10 +106,11 @@ type checkpoint struct {
 	local   *Local
 	giveUp  <-chan struct{}
 	batch   *pebble.Batch
-	durable uint64 // the log is known to be durable up to here
-	newest  uint64 // record in the batch
-	flushed int64  // bytes since the last flush
-	written int64  // entities
+	durable uint64          // the log is known to be durable up to here
+	newest  uint64          // record in the batch
+	bytes   int64           // committed since the last flush began
+	flushed <-chan struct{} // of that flush; nil before the first
+	written int64           // entities
 
 	// copies of a step
 	keys, values []byte
@@ -274,17 +275,28 @@ func (c *checkpoint) commit(ctx context.Context) error {
 	if err := c.local.disk.commit(c.batch); err != nil {
 		return err
 	}
-	if c.flushed += int64(c.batch.Len()); c.flushed >= memtableBytes {
-		c.flushed = 0
-		if err := c.local.disk.flush(ctx, c.giveUp); err != nil {
-			return err
-		}
-		if err := c.local.disk.room(ctx, c.giveUp); err != nil {
-			return err
-		}
-	}
+	c.bytes += int64(c.batch.Len())
 	c.batch.Reset()
-	return nil
+	if c.bytes < memtableBytes {
+		return nil
+	}
+	c.bytes = 0
+	return c.flush(ctx)
+}
+
+// flush begins a flush, when the one before is over: so there are two memtables at most.
+func (c *checkpoint) flush(ctx context.Context) (err error) {
+	d := c.local.disk
+	if c.flushed != nil {
+		err = d.await(ctx, c.giveUp, c.flushed)
+	}
+	if err == nil {
+		err = d.room(ctx, c.giveUp)
+	}
+	if err == nil {
+		c.flushed, err = d.startFlush()
+	}
+	return err
 }
 
 // restoreMarks makes what a failed checkpoint has copied dirty again, whatever of it

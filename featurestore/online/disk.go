@@ -208,16 +208,18 @@ func (d *disk) commit(b *pebble.Batch) error {
 	return d.use(func(*pebble.DB) error { return b.Commit(pebble.NoSync) })
 }
 
-// flush returns when everything committed is durable, or giveUp is closed.
-func (d *disk) flush(ctx context.Context, giveUp <-chan struct{}) error {
-	var flushed <-chan struct{}
-	err := d.use(func(db *pebble.DB) (err error) {
+// startFlush begins to make everything committed durable. The channel is closed when
+// it is; see await.
+func (d *disk) startFlush() (flushed <-chan struct{}, err error) {
+	err = d.use(func(db *pebble.DB) (err error) {
 		flushed, err = db.AsyncFlush()
 		return err
 	})
-	if err != nil {
-		return err
-	}
+	return flushed, err
+}
+
+// await returns when a flush is over, or giveUp is closed.
+func (d *disk) await(ctx context.Context, giveUp, flushed <-chan struct{}) error {
 	select {
 	case <-flushed:
 		if d.guard.stopped() {
@@ -248,7 +250,11 @@ func (d *disk) write(ctx context.Context, giveUp <-chan struct{}, fill func(b *p
 	if err != nil {
 		return err
 	}
-	return d.flush(ctx, giveUp)
+	flushed, err := d.startFlush()
+	if err != nil {
+		return err
+	}
+	return d.await(ctx, giveUp, flushed)
 }
 
 // room returns when compactions have kept up. It is asked rarely, so it polls.
@@ -283,16 +289,22 @@ func (d *disk) bytes() (n int64) {
 	return n
 }
 
-// close closes the database. If the disk fails, now or on the way, that is as if the
-// process had ended.
+// closePatience is how long closing waits for what Pebble is doing.
+const closePatience = 2 * time.Second
+
+// close closes the database. If the disk fails, now or on the way, or Pebble takes long
+// to end what it is doing, that is as if the process had ended.
 func (d *disk) close() error {
 	close(d.closing)
 	fails, closed := d.health.nextFailure(), make(chan struct{})
 	var stopper sync.WaitGroup
 	stopper.Go(func() {
+		patience := time.NewTimer(closePatience)
+		defer patience.Stop()
 		if d.health.failing() == nil {
 			select {
 			case <-fails:
+			case <-patience.C:
 			case <-closed:
 				return
 			}
@@ -308,8 +320,8 @@ func (d *disk) close() error {
 	}
 	close(closed)
 	stopper.Wait()
-	if d.health.failing() != nil {
-		return nil // that is known, and there is nothing to lose: the log has it
+	if d.guard.stopped() {
+		return nil // nothing is lost: what is not stored is in the log
 	}
 	return err
 }

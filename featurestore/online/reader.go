@@ -20,6 +20,11 @@ type Reader struct {
 	refs        []ref
 	keys        []byte
 	aggregators []*window.Aggregator // by table, nil until needed
+	// approached is how many of refs have been brought near, near and touched are memory for
+	// that.
+	approached int
+	near       [64]int
+	touched    int
 }
 
 // ref is an entity asked for.
@@ -44,7 +49,51 @@ func (r *Reader) Fetch(_ context.Context, refs []plan.Ref) error {
 		r.keys = append(r.keys, refs[i].Key...)
 		r.refs = append(r.refs, ref{refs[i].Table, begin, len(r.keys), r.local.hashOf(refs[i].Key)})
 	}
+	r.approached = 0
+	if len(r.refs) < approachMin {
+		r.approached = len(r.refs)
+	}
 	return nil
+}
+
+// approachMin is how many entities are worth approaching.
+const approachMin = 16
+
+// approach touches the memory of the entities from ref i on that are in one shard, so
+// that the reads that follow find it in the cache. Each read by itself waits for main
+// memory some six times in a row; here those of all tables of a row, which share a key
+// and so a shard, wait together. Approached too far ahead, they would be gone again.
+func (r *Reader) approach(i int) {
+	shard, end := r.local.shardOf(r.refs[i].hash), i+1
+	for end < len(r.refs) && end-i < len(r.near) && r.local.shardOf(r.refs[end].hash) == shard {
+		end++
+	}
+	r.approached = end
+	if end-i > 1 {
+		r.touched += r.approachShard(r.local.shards[shard], r.refs[i:end])
+	}
+}
+
+// approachShard does it in steps, each of which asks for memory that no other of the
+// same step depends on. It returns something of what it saw, or the compiler would
+// leave it out.
+func (r *Reader) approachShard(sh *shard, refs []ref) (seen int) {
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	for i := range refs {
+		r.near[i] = sh.mu.tables[refs[i].table].guess(refs[i].hash)
+	}
+	for i := range refs {
+		if slot := r.near[i]; slot >= 0 {
+			seen += int(sh.mu.tables[refs[i].table].head(slot).keyLen)
+		}
+	}
+	for i := range refs {
+		if slot := r.near[i]; slot >= 0 {
+			seen += sh.mu.tables[refs[i].table].reach(slot)
+		}
+	}
+	return seen
 }
 
 // Release implements plan.Reader.
@@ -170,6 +219,9 @@ func (r *Reader) ref(i int, lookup bool) (*ref, []byte, error) {
 	ref := &r.refs[i]
 	if ref.table < 0 || ref.table >= len(r.aggregators) || r.local.shapes[ref.table].lookup != lookup {
 		return nil, nil, errRef
+	}
+	if i == r.approached {
+		r.approach(i)
 	}
 	return ref, r.keys[ref.begin:ref.end], nil
 }

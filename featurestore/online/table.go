@@ -109,6 +109,33 @@ func (t *table) find(hash uint64, key []byte) int {
 	}
 }
 
+// guess is find without a look at the key: the slot that it most likely has.
+func (t *table) guess(hash uint64) int {
+	places := t.index.places
+	if len(places) == 0 {
+		return -1
+	}
+	tag, mask := uint32(hash), len(places)-1
+	for i := int(tag) & mask; places[i] != 0; i = (i + 1) & mask {
+		if uint32(places[i]>>32) == tag {
+			return int(uint32(places[i])) - 1
+		}
+	}
+	return -1
+}
+
+// reach looks at what a slot holds.
+func (t *table) reach(slot int) int {
+	if !t.lookup {
+		return t.state(slot).Len()
+	}
+	value := t.row(slot).value
+	if len(value) == 0 {
+		return 0
+	}
+	return int(value[0]) + int(value[len(value)-1])
+}
+
 func (t *table) is(slot int, key []byte) bool {
 	h := t.head(slot)
 	if int(h.keyLen) != len(key) {

@@ -87,14 +87,10 @@ func BenchmarkFetch(b *testing.B) {
 		}
 		s.ApplyBatch(context.Background(), events)
 	}
-	for _, cached := range []bool{true, false} {
+	for _, span := range []int{200, benchEntities} {
 		for _, entities := range []int{1, 5, 100} {
-			b.Run(fmt.Sprintf("cached=%t/entities=%d", cached, entities), func(b *testing.B) {
-				reader, refs := s.NewReader(), make([]plan.Ref, entities)
-				n, span := s.tables[0].view.Width(), benchEntities
-				if cached {
-					span = 200
-				}
+			b.Run(fmt.Sprintf("of=%d/entities=%d", span, entities), func(b *testing.B) {
+				reader, refs, n := s.NewReader(), make([]plan.Ref, entities), s.tables[0].view.Width()
 				into, status := make([]float64, n), make([]window.Status, n)
 				before := s.Counters().Cache
 				b.ReportAllocs()

@@ -24,8 +24,8 @@
 // A value says for each of the last 16 logs that wrote to it which write was the last, and
 // which place in the log it has seen. Hence
 //
-//	R1  A write whose answer was lost is found in the value, or it was not carried out: it
-//	    cannot be later, because its version has passed.
+//	R1  A write whose answer was lost is found in the value, if not at once, then when it
+//	    stands in the way of another: it is carried out before that, or never.
 //	R2  What is in the log and could not be written is written before what comes after it,
 //	    so an entity has all records of a log up to the place that its value says.
 //	R3  A replay passes over what an entity has seen.
@@ -44,11 +44,12 @@
 // the place that is noted in what is left, or computes all tables from it if there is
 // none, and until all have, reads fail with ErrIncomplete. Hence
 //
-//	R5  What is read has all events that were acknowledged by replicas whose loss of
-//	    writes was noticed: by the next call that a replica which lost writes makes, a
-//	    quarter of a second later at most.
-//	R6  A table counts as whole only when the events of all logs ever known are in it; so
-//	    does one that is new, or defined in another way. Store.Forget gives up a log.
+//	R5  A loss is noticed by each replica whose writes it took at its next call, a quarter
+//	    of a second later at most while it runs; from then on nobody reads a table that
+//	    lacks them. One that does not run replays its log when it starts.
+//	R6  A table counts as whole only when the events of all logs are in it that Redis, a
+//	    replica that runs or Options.Members knows of; so does one that is new, or defined
+//	    in another way. Store.Forget gives up a log.
 //
 // A value that vanishes alone, by an operator's DEL or by eviction, cannot be told from one
 // that never was; a Redis that evicts is refused.

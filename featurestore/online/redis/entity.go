@@ -26,11 +26,9 @@ type entity struct {
 	// stored is the size of what is in Redis, 0 if that is nothing or not known; writing that
 	// of what is sent.
 	stored, writing int
-	// tasks are to be applied. applied says that value has them, but Redis may not; then
-	// count is that of the write.
+	// tasks are to be applied. applied says that value has them, but Redis may not.
 	tasks   []task
 	applied bool
-	count   uint64
 	err     error // why the tasks could not be applied
 	group   uint64
 	size    int
@@ -44,6 +42,10 @@ type task struct {
 	event    *Event // nil for one of an earlier group
 	outcome  int    // place in event.Outcomes
 	sequence uint64
+	// tried says that it was in a write of the entity, and in all since; first is the count
+	// of that one.
+	tried bool
+	first uint64
 }
 
 // take makes an answer the entity's value. Errors wrap online.ErrCorrupt.
@@ -67,11 +69,21 @@ func (e *entity) take(t *table, m *rueidis.RedisMessage) error {
 	return nil
 }
 
-// wrote reports whether the value in Redis, which was loaded after an answer was lost,
-// has the write of which that was the answer.
-func (e *entity) wrote(o *owner) bool {
-	m := e.value.find(o.id)
-	return m != nil && m.owner == o.id && m.count == e.count
+// settle drops the tasks that the value just taken has: those of the last write of the
+// owner that was carried out, which may be one without an answer.
+func (e *entity) settle(owner uint64) {
+	m := e.value.find(owner)
+	if m == nil || m.owner != owner {
+		return
+	}
+	left := e.tasks[:0]
+	for _, t := range e.tasks {
+		if !t.tried || m.count-t.first >= 1<<63 { // counts wrap around
+			left = append(left, t)
+		}
+	}
+	clear(e.tasks[len(left):])
+	e.tasks = left
 }
 
 // use is the order in which entities were used; the zero value is empty.

@@ -12,8 +12,8 @@ import (
 // Errors that callers branch on, besides those of package online: online.ErrUnavailable
 // (Redis does not answer, or not in time), online.ErrCorrupt (a stored value is not what
 // was written), online.ErrAhead (the event log is not the one that Redis knows by its
-// name), online.ErrClosed. All but ErrCorrupt and ErrAhead pass: an event may be pushed
-// again, with the same id, and counts once.
+// name), online.ErrClosed. After ErrUnavailable, ErrConflict and ErrIncomplete an event may
+// be pushed again, with the same id, and counts once.
 var (
 	// ErrConflict says that other replicas changed an entity each time it was to be
 	// written. Push again.

@@ -154,8 +154,7 @@ func plain(s string) bool {
 // dialTimeoutMax bounds making a connection, greeting included.
 const dialTimeoutMax = 2 * time.Second
 
-// client returns what rueidis is to be given, and the addresses for messages, which
-// have no password.
+// client returns what rueidis is to be given. Its addresses have no password.
 func (o *Options) client() (rueidis.ClientOption, error) {
 	var c rueidis.ClientOption
 	if o.URL != "" {

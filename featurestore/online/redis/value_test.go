@@ -212,3 +212,42 @@ func TestLookupKeepsTheNewest(t *testing.T) {
 		}
 	}
 }
+
+// TestSettle: what a write had that was carried out is done, and nothing else, also when
+// the counts wrap around.
+func TestSettle(t *testing.T) {
+	const owner = 1<<32 | 1
+	for _, base := range []uint64{0, 1 << 40, math.MaxUint64 - 2} {
+		for seen := range uint64(5) {
+			e := &entity{tasks: []task{{sequence: 1, tried: true, first: base + 1}, {sequence: 2, tried: true, first: base + 3}, {sequence: 3}}}
+			if seen > 0 {
+				e.value.stamp(owner, base+seen, 9)
+			}
+			e.value.stamp(2<<32|1, base+2, 9) // another log's
+			e.settle(owner)
+			var left []uint64
+			for _, task := range e.tasks {
+				left = append(left, task.sequence)
+			}
+			want := [][]uint64{{1, 2, 3}, {2, 3}, {2, 3}, {3}, {3}}[seen]
+			if !slices.Equal(left, want) {
+				t.Errorf("base %d, write %d carried out: tasks %v are left, want %v", base, seen, left, want)
+			}
+		}
+	}
+}
+
+func TestFailuresAreBounded(t *testing.T) {
+	var f failures
+	one := func(i int) failure { return failure{1, "x", eventID{int64(i), 7}} }
+	if f.has(one(0)) {
+		t.Error("an empty list has something")
+	}
+	for i := range failuresMax + 10 {
+		f.add(one(i))
+		f.add(one(i))
+	}
+	if len(f.known) != failuresMax || f.has(one(9)) || !f.has(one(10)) || !f.has(one(failuresMax+9)) {
+		t.Errorf("%d events are known", len(f.known))
+	}
+}

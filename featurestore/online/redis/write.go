@@ -128,13 +128,11 @@ func (w *writer) loaded(ctx context.Context, c *calls) (again []*entity, err err
 		}
 		for j, e := range c.entities[i] {
 			w.store.counts.loads.Add(1)
-			unknown := e.applied
 			if err := e.take(&s.tables[e.table], &answers[j]); err != nil {
 				e.err = err
-			} else if unknown && e.wrote(c.known[i].owner) {
-				clear(e.tasks)
-				e.tasks = e.tasks[:0]
+				continue
 			}
+			e.settle(c.known[i].owner.id)
 		}
 	}
 	return again, nil
@@ -294,8 +292,13 @@ func (w *writer) applyTo(e *entity) bool {
 	}
 	if changed {
 		w.count++
-		e.count, e.applied = w.count, true
+		e.applied = true
 		e.value.stamp(own.id, w.count, last)
+		for i := range e.tasks {
+			if t := &e.tasks[i]; !t.tried {
+				t.tried, t.first = true, w.count
+			}
+		}
 	}
 	return changed
 }
@@ -422,12 +425,10 @@ func (w *writer) written(c *calls, i int, answers []rueidis.RedisMessage, again 
 			continue
 		}
 		s.counts.conflicts.Add(1)
-		if err := e.take(&s.tables[e.table], m); err != nil {
-			e.err = err
-			again = append(again, e) // to be left out by apply
-			continue
+		if e.err = e.take(&s.tables[e.table], m); e.err == nil {
+			e.settle(c.known[i].owner.id)
 		}
-		again = append(again, e)
+		again = append(again, e) // apply leaves out what has an error, or no task any more
 	}
 	return again
 }

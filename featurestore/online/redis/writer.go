@@ -403,7 +403,7 @@ func (w *writer) conclude(err error) {
 // are in the log and will not come again by a replay.
 func (w *writer) fail(e *entity) {
 	keep := w.store.options.Log != "" && !errors.Is(e.err, online.ErrCorrupt)
-	p := &entity{key: e.key, name: e.name, bucket: e.bucket, table: e.table, count: e.count, applied: e.applied}
+	p := &entity{key: e.key, name: e.name, bucket: e.bucket, table: e.table}
 	for _, t := range e.tasks {
 		if t.event != nil && t.event.Err == nil {
 			t.event.Err = w.describe(e)
