@@ -45,8 +45,8 @@ type Options struct {
 	// Durable returns when the event log is durable up to a sequence. It is called before
 	// states that have the event are stored. nil means that everything is.
 	Durable func(ctx context.Context, sequence uint64) error
-	// Position is the newest sequence that the log has given. nil takes the newest one
-	// that the store was told of.
+	// Position is the newest sequence that the log has given; events must get theirs
+	// within Apply. nil takes the newest one that the store was told of.
 	Position func() uint64
 	// OnCheckpoint is told after each checkpoint that records up to the sequence, included,
 	// need not be replayed any more. It is called by one goroutine at a time.
@@ -64,7 +64,8 @@ type Options struct {
 	// is a minute, negative leaves it to Local.Checkpoint.
 	CheckpointEvery time.Duration
 	// CheckpointRecords is the number of events after which there is one earlier: 0 is
-	// 1,000,000. It is what bounds the time to replay after a crash.
+	// 300,000. It bounds the time to replay after a crash, unless events come so fast that
+	// checkpoints, which rest as long as they work, cannot keep up.
 	CheckpointRecords int64
 	// SweepEvery is how long it takes to look at every entity for events that lie outside
 	// all windows: 0 is 10 minutes, negative never does.
@@ -96,7 +97,7 @@ func (o *Options) EnsureDefaults() {
 		}
 	}
 	setDefault(&o.CheckpointEvery, time.Minute)
-	setDefault(&o.CheckpointRecords, 1_000_000)
+	setDefault(&o.CheckpointRecords, 300_000)
 	setDefault(&o.SweepEvery, 10*time.Minute)
 	setDefault(&o.ForgetAfter, 30*24*time.Hour)
 	setDefault(&o.retryEvery, 5*time.Second)

@@ -26,7 +26,8 @@ type progress struct {
 func (l *Local) ReplayFrom() uint64 { return l.progress.replayFrom.Load() }
 
 // Recovered tells the store that rebuilding and replaying are over: every record the
-// log has is applied. A pushed event tells it too.
+// log has is applied. With Options.Position, a pushed event tells it too; until then
+// tables that were rebuilt are not taken for complete by the next start.
 func (l *Local) Recovered() { l.progress.live.Store(true) }
 
 // noteApplied counts an event, whose apply locks are still held.

@@ -33,11 +33,11 @@ func (l *Local) recover(ctx context.Context) error {
 				l.options.Dir, ErrAhead, old.ReplayFrom, l.progress.opened)
 		}
 	}
-	l.progress.replayFrom.Store(old.ReplayFrom)
-	l.progress.replayed.Store(old.ReplayFrom)
 	if err := l.adopt(ctx, old); err != nil {
 		return err
 	}
+	l.progress.replayFrom.Store(l.stored.ReplayFrom)
+	l.progress.replayed.Store(l.stored.ReplayFrom)
 	if l.budget != 0 {
 		return nil // entities are loaded when they are asked for
 	}
@@ -63,10 +63,15 @@ func (l *Local) readStored() (s *stored, err error) {
 	return s, err
 }
 
-// adopt gives every table what is stored of it, or nothing under a new id. A store
-// that never had anything has nothing to rebuild: the replay brings it all.
+// adopt gives every table what is stored of it, or nothing under a new id, to be
+// rebuilt. A new store whose log has records rebuilds all tables from them, since the
+// log may not have all of them to replay; if it has none, there is nothing to do.
 func (l *Local) adopt(ctx context.Context, old *stored) error {
 	next := stored{Version: storedVersion, ReplayFrom: old.ReplayFrom, NextID: old.NextID}
+	first := old.NextID == 0
+	if first {
+		next.ReplayFrom = l.progress.opened
+	}
 	kept := map[uint32]bool{}
 	for i := range l.options.Tables {
 		fingerprint := l.options.Fingerprint(i)
@@ -76,7 +81,7 @@ func (l *Local) adopt(ctx context.Context, old *stored) error {
 			kept[t.ID] = true
 		} else {
 			next.NextID++
-			t.ID, t.Rebuilding = next.NextID, old.NextID != 0
+			t.ID, t.Rebuilding = next.NextID, !first || next.ReplayFrom > 0
 		}
 		if t.Rebuilding {
 			l.rebuild = append(l.rebuild, i)

@@ -237,11 +237,35 @@ func TestInvalidOptions(t *testing.T) {
 	}
 }
 
-// A store that never had anything has nothing to rebuild.
+// A new store has nothing to rebuild, unless the log has records.
 func TestFirstOpen(t *testing.T) {
-	l := openLocal(t, quiet(Options{Tables: smallTables(t)}))
+	o := quiet(Options{Tables: smallTables(t)})
+	l := openLocal(t, o)
 	if len(l.Rebuild()) != 0 || l.ReplayFrom() != 0 {
 		t.Errorf("to be rebuilt: %v, replay from %d", l.Rebuild(), l.ReplayFrom())
+	}
+	position := uint64(0)
+	o.Position = func() uint64 { return position }
+	if l = openLocal(t, o); len(l.Rebuild()) != 0 || l.ReplayFrom() != 0 {
+		t.Errorf("with an empty log, to be rebuilt: %v, replay from %d", l.Rebuild(), l.ReplayFrom())
+	}
+	position = 5
+	o.Dir, o.fs = "store", vfs.NewMem()
+	for range 2 { // until the rebuild is over
+		l = openLocal(t, o)
+		if !slices.Equal(l.Rebuild(), []int{0, 1, 2}) || l.ReplayFrom() != 5 {
+			t.Errorf("with records in the log, to be rebuilt: %v, replay from %d", l.Rebuild(), l.ReplayFrom())
+		}
+		must(t, l.Checkpoint(t.Context()))
+		must(t, l.Close())
+		position = 7
+	}
+	l = openLocal(t, o)
+	l.Recovered()
+	must(t, l.Checkpoint(t.Context()))
+	must(t, l.Close())
+	if l = openLocal(t, o); len(l.Rebuild()) != 0 || l.ReplayFrom() != 7 {
+		t.Errorf("afterwards, to be rebuilt: %v, replay from %d", l.Rebuild(), l.ReplayFrom())
 	}
 }
 
