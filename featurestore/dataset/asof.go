@@ -37,9 +37,9 @@ type joined struct {
 	id, order     uint64
 }
 
-// row reads what tells the row at a place of the words apart, and what follows it.
-func (t *table) row(words []uint64, at int32) (r joined, content []uint64) {
-	l, w := &t.layout, words[at:]
+// row reads what tells a row apart, and what follows it.
+func (t *table) row(w []uint64) (r joined, content []uint64) {
+	l := &t.layout
 	if !t.fixed {
 		w = w[l.key:]
 		return joined{int64(w[rowTime]), int64(w[rowArrival]), w[rowID], w[rowOrder]}, w[rowSize : rowHead+wordsFor(int(w[rowSize]))]
@@ -52,34 +52,39 @@ func (t *table) row(words []uint64, at int32) (r joined, content []uint64) {
 	return r, w[l.value() : l.value()+l.values]
 }
 
-// best is the latest row that a query was handed: where it is among the words, and when it
-// happened.
+// best is the latest row that a query was handed: when it happened, and where its record
+// begins and ends in worker.kept, which has those of all queries.
 type best struct {
-	time int64
-	at   int32 // -1 for none
+	time  int64
+	at    int
+	size  int32 // in words, 0 for none
+	spare int32 // that there is room for
 }
 
 // lookups computes the results of a part of a lookup.
 func (w *worker) lookups(t *table, part int, out *spreader, block func(row uint64) int) error {
-	keys, err := w.load(t, part, queryTime)
-	if err != nil || keys == 0 {
+	keys, err := w.loadQueries(t, part, queryTime)
+	if err != nil {
 		return err
 	}
+	w.asked.arrange(keys)
 	w.best = resize(w.best, len(w.asked.marks))
-	for i := range w.best {
-		w.best[i].at = -1
+	clear(w.best)
+	w.places, w.kept = append(w.places[:0], w.asked.starts...), w.kept[:0]
+	w.events, err = t.events.each(part, w.events, func(words []uint64) { w.placeRows(t, words) })
+	if err != nil {
+		return err
 	}
-	w.placeRows(t)
 	for k := range keys {
-		latest := best{at: -1}
+		latest := best{}
 		for i := w.asked.starts[k]; i < w.asked.starts[k+1]; i++ {
-			if here := w.best[i]; here.at >= 0 && t.beats(w.events, here, latest) {
+			if here := w.best[i]; here.size > 0 && w.beats(t, here.time, w.record(here), latest) {
 				latest = here
 			}
-			if latest.at < 0 {
+			if latest.size == 0 {
 				continue
 			}
-			if err := w.found(t, &w.asked.marks[i], latest.at, out, block); err != nil {
+			if err := w.found(t, &w.asked.marks[i], w.record(latest), out, block); err != nil {
 				return err
 			}
 		}
@@ -87,21 +92,23 @@ func (w *worker) lookups(t *table, part int, out *spreader, block func(row uint6
 	return nil
 }
 
-// placeRows hands each row to the first query of its key that can see it. Rows that come by
-// time find it where the one before was, or a little further.
-func (w *worker) placeRows(t *table) {
-	w.places = append(w.places[:0], w.asked.starts...)
-	size, marks := t.layout.size(), w.asked.marks
-	for at := 0; at < len(w.events); at += size {
+// record is the record of a row that was kept.
+func (w *worker) record(b best) []uint64 { return w.kept[b.at : b.at+int(b.size)] }
+
+// placeRows hands each row of a block to the first query of its key that can see it. Rows
+// that come by time find it where the one before was, or a little further.
+func (w *worker) placeRows(t *table, words []uint64) {
+	marks, size := w.asked.marks, t.layout.size()
+	for ; len(words) > 0; words = words[size:] {
 		if !t.fixed {
-			size = t.layout.key + rowHead + wordsFor(int(w.events[at+t.layout.key+rowSize]))
+			size = t.layout.key + rowHead + wordsFor(int(words[t.layout.key+rowSize]))
 		}
-		number := w.groups.find(w.events[at:])
+		number := w.groups.find(words)
 		if number < 0 {
 			continue
 		}
 		begin, end := w.asked.starts[number], w.asked.starts[number+1]
-		happened, seen := w.seenFrom(t, at)
+		happened, seen := w.seenFrom(t, words)
 		place := w.places[number]
 		if place < end && marks[place].time < seen {
 			place++
@@ -110,10 +117,20 @@ func (w *worker) placeRows(t *table) {
 			place = begin + firstAt(marks[begin:end], seen)
 		}
 		w.places[number] = place
-		if row := (best{time: happened, at: int32(at)}); place < end && t.beats(w.events, row, w.best[place]) {
-			w.best[place] = row
+		if place < end && w.beats(t, happened, words, w.best[place]) {
+			w.keep(&w.best[place], happened, words[:size])
 		}
 	}
+}
+
+// keep keeps a row for a query, in place of the one that it had.
+func (w *worker) keep(b *best, happened int64, record []uint64) {
+	if n := int32(len(record)); n > b.spare {
+		b.at, b.spare = len(w.kept), n
+		w.kept = grow(w.kept, len(record))
+	}
+	b.time, b.size = happened, int32(len(record))
+	copy(w.kept[b.at:], record)
 }
 
 // firstAt is the place of the first mark at a time or later.
@@ -130,21 +147,21 @@ func firstAt(marks []moment, time int64) int32 {
 	return int32(low)
 }
 
-// beats says whether row a replaces row b, which may be none.
-func (t *table) beats(words []uint64, a, b best) bool {
-	if b.at < 0 || a.time != b.time {
-		return b.at < 0 || a.time > b.time
+// beats says whether a row replaces another one, which may be none.
+func (w *worker) beats(t *table, time int64, record []uint64, other best) bool {
+	if other.size == 0 || time != other.time {
+		return other.size == 0 || time > other.time
 	}
-	return t.newer(words, a.at, b.at)
+	return t.newer(record, w.record(other))
 }
 
 // seenFrom is when a row happened, and the first moment at which a query can see it.
-func (w *worker) seenFrom(t *table, at int) (happened, seen int64) {
+func (w *worker) seenFrom(t *table, record []uint64) (happened, seen int64) {
 	if t.fixed && !t.layout.bitemporal {
-		happened = int64(w.events[at+t.layout.time()])
+		happened = int64(record[t.layout.time()])
 		return happened, happened
 	}
-	r, _ := t.row(w.events, int32(at))
+	r, _ := t.row(record)
 	if w.hindsight {
 		return r.time, r.time
 	}
@@ -152,8 +169,8 @@ func (w *worker) seenFrom(t *table, at int) (happened, seen int64) {
 }
 
 // found writes the result of a query: its row, the time of what was found, and its content.
-func (w *worker) found(t *table, q *moment, row int32, out *spreader, block func(row uint64) int) error {
-	r, content := t.row(w.events, row)
+func (w *worker) found(t *table, q *moment, record []uint64, out *spreader, block func(row uint64) int) error {
+	r, content := t.row(record)
 	id := w.queries[int(q.at)+t.words+queryRow]
 	words, err := out.record(block(id), resultHead+len(content))
 	if err != nil {
@@ -170,9 +187,9 @@ const resultHead = 2
 // newer says whether row a replaces row b. Of rows equal in all that counts the one logged
 // first stays, and then the one whose content is lower, so that the order of reading
 // does not matter.
-func (t *table) newer(words []uint64, a, b int32) bool {
-	x, first := t.row(words, a)
-	y, second := t.row(words, b)
+func (t *table) newer(a, b []uint64) bool {
+	x, first := t.row(a)
+	y, second := t.row(b)
 	if x.time != y.time {
 		return x.time > y.time
 	}

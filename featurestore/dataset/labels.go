@@ -211,17 +211,22 @@ func (l *labels) arrange() (extra []column.Column) {
 // this is found out by its field.
 func (l *labels) take(to, from *column.Batch, unknown []bool) {
 	l.count.seen.Add(int64(from.Rows))
+	begin := 0 // of a run of rows that belong to it
 	for row := range from.Rows {
 		r, weight := l.judge(from, row, unknown == nil)
 		if r == noLabel && unknown != nil && unknown[row] {
 			r = labelUnknown
 		}
-		if r == reasons {
-			l.append(to, from, row, weight)
-		} else {
+		if l.weight && r == reasons {
+			to.Columns[len(l.fill)].AppendNumber(weight)
+		}
+		if r != reasons {
 			l.count.dropped[r].Add(1)
+			l.append(to, from, begin, row)
+			begin = row + 1
 		}
 	}
+	l.append(to, from, begin, from.Rows)
 }
 
 // judge says why a row is left out, or reasons, and the weight that it has if not.
@@ -310,31 +315,33 @@ func text(c *column.Column, row int) string {
 	return fmt.Sprint(c.Ints[row])
 }
 
-// append copies a row into the columns of the engine.
-func (l *labels) append(to, from *column.Batch, row int, weight float64) {
+// append copies rows into the columns of the engine, but for the weight.
+func (l *labels) append(to, from *column.Batch, begin, end int) {
 	for i, place := range l.fill {
-		if place < 0 {
-			to.Columns[i].AppendNull()
-			continue
+		c := &to.Columns[i]
+		switch {
+		case place < 0:
+			for range end - begin {
+				c.AppendNull()
+			}
+		case l.lateCarry && l.fields[place].Late:
+			for row := begin; row < end; row++ {
+				if l.hidden(from, row, place) {
+					c.AppendNull()
+				} else {
+					copyRow(c, &from.Columns[place], row)
+				}
+			}
+		default:
+			copyRows(c, &from.Columns[place], begin, end)
 		}
-		if l.lateCarry && l.hidden(from, row, place) {
-			to.Columns[i].AppendNull()
-			continue
-		}
-		copyRow(&to.Columns[i], &from.Columns[place], row)
 	}
-	if l.weight {
-		to.Columns[len(l.fill)].AppendNumber(weight)
-	}
-	to.Rows++
+	to.Rows += end - begin
 }
 
 // hidden says that a carried value was not known by as-of.
 func (l *labels) hidden(b *column.Batch, row, place int) bool {
 	f := &l.fields[place]
-	if !f.Late {
-		return false
-	}
 	time := b.Columns[l.time].Ints[row]
 	arrival := time
 	if l.arrival >= 0 && !b.Columns[l.arrival].Null(row) {

@@ -146,10 +146,7 @@ func (out *output) fill(to *column.Batch, from *assembled) {
 		into := &to.Columns[i]
 		switch {
 		case c.row >= 0:
-			src := &from.rows.Columns[c.row]
-			for row := range from.rows.Rows {
-				copyRow(into, src, row)
-			}
+			copyRows(into, &from.rows.Columns[c.row], 0, from.rows.Rows)
 		case c.status:
 			for row := range from.rows.Rows {
 				into.AppendText(from.vectors.StatusRow(row)[c.feature].String())

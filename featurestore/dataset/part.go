@@ -43,9 +43,10 @@ type worker struct {
 	values          []float64
 	status          []window.Status
 	aggregators     map[*table]*window.Aggregator
-	// best are the rows that the queries of a lookup were handed, places where the row of a
-	// key was handed last.
+	// best are the rows that the queries of a lookup were handed, kept their records, places
+	// where the row of a key was handed last.
 	best   []best
+	kept   []uint64
 	places []int32
 }
 
@@ -55,10 +56,7 @@ func (w *worker) loadQueries(t *table, part, sortBy int) (keys int, err error) {
 	if w.queries, err = t.queries.load(part, w.queries); err != nil {
 		return 0, err
 	}
-	if w.events, err = t.events.load(part, w.events); err != nil {
-		return 0, err
-	}
-	if len(w.queries) > math.MaxInt32 || len(w.events) > math.MaxInt32 {
+	if len(w.queries) > math.MaxInt32 {
 		return 0, errPartTooLarge
 	}
 	size := t.querySize()
@@ -72,13 +70,19 @@ func (w *worker) loadQueries(t *table, part, sortBy int) (keys int, err error) {
 	return w.groups.len(), nil
 }
 
-// load is loadQueries, with the queries arranged.
+// load is loadQueries, with the queries arranged, and the events.
 func (w *worker) load(t *table, part, sortBy int) (keys int, err error) {
-	keys, err = w.loadQueries(t, part, sortBy)
-	if err == nil {
-		w.asked.arrange(keys)
+	if keys, err = w.loadQueries(t, part, sortBy); err != nil {
+		return 0, err
 	}
-	return keys, err
+	w.asked.arrange(keys)
+	if w.events, err = t.events.load(part, w.events); err != nil {
+		return 0, err
+	}
+	if len(w.events) > math.MaxInt32 {
+		return 0, errPartTooLarge
+	}
+	return keys, nil
 }
 
 // views computes the results of a part of a view.

@@ -140,7 +140,7 @@ func (w *worker) replayLookup(t *table, rows, queries []moment, out *spreader, b
 	next, latest := 0, int32(-1)
 	for _, q := range queries {
 		for ; next < len(rows) && rows[next].time <= q.time; next++ {
-			if at := rows[next].at; latest < 0 || t.newer(w.events, at, latest) {
+			if at := rows[next].at; latest < 0 || t.newer(w.events[at:], w.events[latest:]) {
 				latest = at
 			}
 		}
@@ -158,7 +158,7 @@ func (w *worker) replayLookup(t *table, rows, queries []moment, out *spreader, b
 			content = make([]uint64, 1)
 		}
 		if latest >= 0 {
-			r, content = t.row(w.events, latest)
+			r, content = t.row(w.events[latest:])
 		}
 		if !gone && (latest < 0 || r.time > at) {
 			continue

@@ -3,7 +3,6 @@
 package dataset
 
 import (
-	"math"
 	"strings"
 	"unsafe"
 
@@ -92,14 +91,10 @@ func decodeBatch(b *column.Batch, words []uint64, rows int) {
 		words = words[1+rows:]
 		switch c.Type {
 		case column.Bool, column.Float64:
-			for _, v := range values {
-				c.Numbers = append(c.Numbers, math.Float64frombits(v))
-			}
+			c.Numbers = append(c.Numbers, unsafe.Slice((*float64)(unsafe.Pointer(unsafe.SliceData(values))), rows)...)
 		case column.String:
 		default:
-			for _, v := range values {
-				c.Ints = append(c.Ints, int64(v))
-			}
+			c.Ints = append(c.Ints, unsafe.Slice((*int64)(unsafe.Pointer(unsafe.SliceData(values))), rows)...)
 		}
 		if nulls {
 			for _, v := range bytesOf(words)[:rows] {
@@ -132,6 +127,21 @@ func empty(b *column.Batch) {
 	b.Reset()
 	for i := range b.Columns {
 		b.Columns[i].Nulls = nil
+	}
+}
+
+// copyRows appends rows of one column, from begin on, to another of the same type.
+func copyRows(to, from *column.Column, begin, end int) {
+	if from.Nulls != nil || to.Nulls != nil || from.Type == column.String {
+		for row := begin; row < end; row++ {
+			copyRow(to, from, row)
+		}
+		return
+	}
+	if from.Type == column.Bool || from.Type == column.Float64 {
+		to.Numbers = append(to.Numbers, from.Numbers[begin:end]...)
+	} else {
+		to.Ints = append(to.Ints, from.Ints[begin:end]...)
 	}
 }
 

@@ -139,14 +139,19 @@ func (f *shuffle) finish() error {
 	return nil
 }
 
-// load takes the records of a part out, into memory that is used again.
-func (f *shuffle) load(part int, into []uint64) ([]uint64, error) {
+// take takes the blocks of a part out, in the order of their numbers.
+func (f *shuffle) take(part int) []numbered {
 	f.mu.Lock()
 	blocks := f.mu.blocks[part]
 	f.mu.blocks[part] = nil
 	f.mu.Unlock()
 	slices.SortStableFunc(blocks, func(a, b numbered) int { return cmp.Compare(a.number, b.number) })
-	size := 0
+	return blocks
+}
+
+// load takes the records of a part out, into memory that is used again.
+func (f *shuffle) load(part int, into []uint64) ([]uint64, error) {
+	blocks, size := f.take(part), 0
 	for _, b := range blocks {
 		size += b.size
 	}
@@ -159,4 +164,18 @@ func (f *shuffle) load(part int, into []uint64) ([]uint64, error) {
 		f.store.drop(b.blob)
 	}
 	return into, nil
+}
+
+// each hands the records of a part to visit, a block at a time, where they are.
+func (f *shuffle) each(part int, scratch []uint64, visit func(words []uint64)) ([]uint64, error) {
+	for _, b := range f.take(part) {
+		var words []uint64
+		var err error
+		if words, scratch, err = f.store.view(b.blob, scratch); err != nil {
+			return scratch, err
+		}
+		visit(words)
+		f.store.drop(b.blob)
+	}
+	return scratch, nil
 }

@@ -4,17 +4,13 @@ package dataset
 
 import "golang.org/x/sys/unix"
 
-// newSlab asks the system for memory, in large pages if it has them: spreading writes to
-// some hundred blocks at once, which small pages make slow, and fresh memory comes with
-// one fault for 2 MiB instead of 512. The collector does not see it, so it does not let
-// the heap grow by as much again. nil if there is none.
-func newSlab(bytes int, large bool) []byte {
+// newSlab asks the system for memory that the collector does not see, so that it does not
+// let the heap grow by as much again; nil if there is none. Large pages are not asked for:
+// they save faults, but where memory is in pieces the system takes longer to find them.
+func newSlab(bytes int) []byte {
 	b, err := unix.Mmap(-1, 0, bytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		return nil
-	}
-	if large {
-		_ = unix.Madvise(b, unix.MADV_HUGEPAGE) // a wish: small pages do as well
 	}
 	return b
 }

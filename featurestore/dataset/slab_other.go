@@ -5,6 +5,6 @@
 package dataset
 
 // newSlab returns nil: blocks are ordinary memory.
-func newSlab(int, bool) []byte { return nil }
+func newSlab(int) []byte { return nil }
 
 func freeSlab([]byte) {}

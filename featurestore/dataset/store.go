@@ -104,7 +104,7 @@ func (s *store) buffer(n, likely int) []uint64 {
 func (s *store) cutLocked(words int) []uint64 {
 	if len(s.mu.rest) < words {
 		bytes := int(min(max(s.budget.max, slabBytesMin), slabBytes))
-		slab := newSlab(bytes, bytes == slabBytes)
+		slab := newSlab(bytes)
 		if slab == nil {
 			return make([]uint64, 0, words)
 		}
@@ -182,6 +182,16 @@ func (s *store) append(to []uint64, b blob) ([]uint64, error) {
 		return nil, fmt.Errorf("temporary file: %w", err)
 	}
 	return to, nil
+}
+
+// view returns the words of a blob: itself where it is in memory, else a copy in memory
+// that is used again. They are good until the blob is dropped.
+func (s *store) view(b blob, scratch []uint64) (words, used []uint64, err error) {
+	if b.words != nil {
+		return b.words, scratch, nil
+	}
+	scratch, err = s.append(scratch[:0], b)
+	return scratch, scratch, err
 }
 
 // drop lets the memory of a blob go.

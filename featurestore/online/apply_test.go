@@ -226,4 +226,14 @@ func TestReaderRefs(t *testing.T) {
 	if _, err := r.View(0, start, into, status); err == nil {
 		t.Error("a released ref is read")
 	}
+	refs := make([]plan.Ref, 100)
+	for i := range refs {
+		refs[i] = plan.Ref{Table: i%7 - 2, Key: []byte("k")} // enough to be approached together
+	}
+	must(t, r.Fetch(t.Context(), refs))
+	for i := range refs {
+		if _, err := r.View(i, start, into, status); (err == nil) != (refs[i].Table == 0) && refs[i].Table != 2 {
+			t.Errorf("view of ref %d of table %d: %v", i, refs[i].Table, err)
+		}
+	}
 }

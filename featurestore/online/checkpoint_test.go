@@ -21,7 +21,7 @@ import (
 // notes a position behind it waits for it.
 func TestCheckpointWaitsForEventUnderWay(t *testing.T) {
 	log := &fakeLog{}
-	o := quiet(log.options(Options{Dir: "store", Tables: smallTables(t), ForgetAfter: -1}))
+	o := quiet(log.options(Options{Dir: "store", Tables: smallTables(t)}))
 	disk := vfs.NewCrashableMem()
 	o.fs = disk
 	noted := make(chan struct{}, 10)
@@ -35,10 +35,15 @@ func TestCheckpointWaitsForEventUnderWay(t *testing.T) {
 	must(t, l.Apply(t.Context(), updates, 0, func() (uint64, error) {
 		sequence, err := log.append(updates)
 		go func() { done <- l.Checkpoint(context.Background()) }()
-		<-noted
+		select {
+		case <-noted:
+		case err := <-done:
+			done <- err
+		}
 		select {
 		case err := <-done:
 			t.Errorf("a checkpoint ended before the event was applied: %v", err)
+			done <- err
 		case <-time.After(20 * time.Millisecond): // enough to pass it over, if it did
 		}
 		return sequence, err
@@ -48,6 +53,28 @@ func TestCheckpointWaitsForEventUnderWay(t *testing.T) {
 	again := openLocal(t, o)
 	if again.ReplayFrom() != 1 || countOf(t, again, "k") != 1 {
 		t.Errorf("replay from %d, %v events", again.ReplayFrom(), countOf(t, again, "k"))
+	}
+}
+
+// What a checkpoint has copied and could not write is written by the next one.
+func TestFailedCheckpointIsRepeated(t *testing.T) {
+	log := &fakeLog{}
+	o := quiet(log.options(Options{Dir: "store", Tables: smallTables(t)}))
+	disk := vfs.NewCrashableMem()
+	o.fs, o.Position = disk, nil // so the log is asked for what was copied
+	l := openLocal(t, o)
+	pushLogged(t, l, log, "a", 1)
+	log.setFail(errLog)
+	for range 2 {
+		if err := l.Checkpoint(t.Context()); !errors.Is(err, errLog) {
+			t.Errorf("a checkpoint of what the log may lose: %v", err)
+		}
+	}
+	log.setFail(nil)
+	must(t, l.Checkpoint(t.Context()))
+	o.fs = disk.CrashClone(vfs.CrashCloneCfg{})
+	if n := countOf(t, openLocal(t, o), "a"); n != 1 {
+		t.Errorf("%v events are stored", n)
 	}
 }
 

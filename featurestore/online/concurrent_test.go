@@ -91,7 +91,7 @@ func (c *crowd) crash(random *rand.Rand) {
 	kept := int(c.log.durable) + random.IntN(len(c.log.records)-int(c.log.durable)+1)
 	log := &fakeLog{records: slices.Clone(c.log.records[:kept]), durable: uint64(kept)}
 	c.log.mu.Unlock()
-	o := quiet(log.options(Options{Dir: "store", Tables: c.tables, ForgetAfter: -1, Shards: 4}))
+	o := quiet(log.options(Options{Dir: "store", Tables: c.tables, Shards: 4}))
 	o.fs = disk
 	l, err := OpenLocal(context.Background(), o)
 	if err != nil {
@@ -135,7 +135,7 @@ func TestConcurrentUse(t *testing.T) {
 				c.keys = append(c.keys, fmt.Sprintf("shared%d", i))
 			}
 			c.clock.Store(start)
-			o := quiet(c.log.options(Options{Dir: "store", Tables: c.tables, ForgetAfter: -1, Shards: 4}))
+			o := quiet(c.log.options(Options{Dir: "store", Tables: c.tables, Shards: 4}))
 			o.fs, o.shardBytes = c.fs, budget
 			c.store = openLocal(t, o)
 			var pushers, others sync.WaitGroup

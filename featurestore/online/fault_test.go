@@ -64,7 +64,7 @@ func (d *faultyDisk) crashed() vfs.FS {
 // faultWorld is a store on a disk that can fail, with a log that does not.
 func faultWorld(t *testing.T) (*faultyDisk, *fakeLog, Options, *Local) {
 	d, log := newFaultyDisk(), &fakeLog{}
-	o := quiet(log.options(Options{Dir: "store", Tables: smallTables(t), ForgetAfter: -1}))
+	o := quiet(log.options(Options{Dir: "store", Tables: smallTables(t)}))
 	o.fs = d.fs()
 	return d, log, o, openLocal(t, o)
 }
@@ -269,7 +269,7 @@ func TestLogFails(t *testing.T) {
 // to give up, and by reads only of what is on disk.
 func TestFaultsWithBoundedMemory(t *testing.T) {
 	d, log := newFaultyDisk(), &fakeLog{}
-	o := quiet(log.options(Options{Dir: "store", Tables: smallTables(t), ForgetAfter: -1, Shards: 1}))
+	o := quiet(log.options(Options{Dir: "store", Tables: smallTables(t), Shards: 1}))
 	o.fs, o.shardBytes = d.fs(), 4<<10
 	l := openLocal(t, o)
 	d.set(syscall.EIO, "")

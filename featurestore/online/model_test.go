@@ -171,7 +171,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	tables := smallTables(t)
 	w.model = newModel(tables)
-	w.options = quiet(w.log.options(Options{Dir: "store", Tables: tables, ForgetAfter: -1}))
+	w.options = quiet(w.log.options(Options{Dir: "store", Tables: tables}))
 	w.vary()
 	w.open()
 	return w
@@ -292,7 +292,7 @@ func (w *world) restart() {
 // A store agrees with a map of states, whatever happens to it: every event exactly
 // once, after crashes too, and the same values with any shards and any bound on memory.
 func TestStoreAgreesWithModel(t *testing.T) {
-	rounds, steps := 24, 400
+	rounds, steps := 14, 400
 	if testing.Short() {
 		rounds = 8
 	}

@@ -71,8 +71,8 @@ type Options struct {
 	// all windows: 0 is 10 minutes, negative never does.
 	SweepEvery time.Duration
 	// ForgetAfter is how long an entity is remembered that has no event left in any
-	// window: 0 is 30 days, negative is for ever. Until then its counts are present and
-	// zero, from then on not found.
+	// window: 0 is for ever. Until then its counts are present and zero, as a training set
+	// has them, from then on not found.
 	ForgetAfter time.Duration
 
 	// Now is the clock; nil is the machine's.
@@ -99,7 +99,6 @@ func (o *Options) EnsureDefaults() {
 	setDefault(&o.CheckpointEvery, time.Minute)
 	setDefault(&o.CheckpointRecords, 300_000)
 	setDefault(&o.SweepEvery, 10*time.Minute)
-	setDefault(&o.ForgetAfter, 30*24*time.Hour)
 	setDefault(&o.retryEvery, 5*time.Second)
 	if o.Fingerprint == nil {
 		o.Fingerprint = o.ownFingerprint

@@ -81,7 +81,10 @@ func (r *Reader) approachShard(sh *shard, refs []ref) (seen int) {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	for i := range refs {
-		r.near[i] = sh.mu.tables[refs[i].table].guess(refs[i].hash)
+		r.near[i] = -1
+		if t := refs[i].table; t >= 0 && t < len(sh.mu.tables) {
+			r.near[i] = sh.mu.tables[t].guess(refs[i].hash)
+		}
 	}
 	for i := range refs {
 		if slot := r.near[i]; slot >= 0 {

@@ -114,7 +114,7 @@ func (l *Local) sweepEntityLocked(t *table, table, slot int, at int64) {
 	t.bytes -= int64(s.Bytes())
 	l.sweeper.aggregators[table].Trim(s, at)
 	t.bytes += int64(s.Bytes())
-	if s.Len() > 0 || l.options.ForgetAfter < 0 {
+	if s.Len() > 0 || l.options.ForgetAfter <= 0 {
 		return
 	}
 	if newest, found := s.Newest(timeMax); found && at-newest < l.options.ForgetAfter.Microseconds() {
@@ -163,7 +163,7 @@ func (l *Local) sweepDisk() error {
 // hadItsDay reports whether the stored entity at an iterator is to be removed.
 func (l *Local) hadItsDay(it *pebble.Iterator) bool {
 	table, key, ok := l.ofDiskKey(it.Key())
-	if !ok || l.shapes[table].lookup || l.options.ForgetAfter < 0 {
+	if !ok || l.shapes[table].lookup || l.options.ForgetAfter <= 0 {
 		return false
 	}
 	value, err := it.ValueAndErr()
