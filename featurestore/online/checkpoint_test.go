@@ -78,6 +78,30 @@ func TestFailedCheckpointIsRepeated(t *testing.T) {
 	}
 }
 
+// An entity that was copied is not evicted before the checkpoint is finished.
+func TestEntityBeingWrittenStays(t *testing.T) {
+	o := quiet(Options{Tables: smallTables(t), Shards: 1})
+	o.shardBytes = 1 << 20
+	var l *Local
+	asked := false
+	o.Durable = func(context.Context, uint64) error { // with the copies made and nothing written
+		l.shards[0].mu.Lock()
+		defer l.shards[0].mu.Unlock()
+		evicted, enough := l.shards[0].evictLocked(0)
+		asked = true
+		if evicted != 0 || enough {
+			t.Errorf("%d evicted", evicted)
+		}
+		return nil
+	}
+	l = openLocal(t, o)
+	must(t, l.Apply(t.Context(), updatesOf("k", 1), 0, func() (uint64, error) { return 1, nil }, make([]window.Outcome, 3)))
+	must(t, l.Checkpoint(t.Context()))
+	if evicted, enough := l.shards[0].evictLocked(0); evicted != 3 || !enough || !asked {
+		t.Errorf("afterwards %d are evicted, %v", evicted, enough)
+	}
+}
+
 // The position to replay from is durable in the log, even if no entity has its record.
 func TestPositionIsDurable(t *testing.T) {
 	log := &fakeLog{}
