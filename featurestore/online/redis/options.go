@@ -40,7 +40,8 @@ type Options struct {
 	Buckets int
 	// Deadline bounds a read, waiting included; zero is 50 ms.
 	Deadline time.Duration
-	// WriteDeadline bounds a group of writes with all its repetitions; zero is 500 ms.
+	// WriteDeadline bounds reading what a group of events changes, and writing it with all
+	// repetitions; zero is 500 ms.
 	WriteDeadline time.Duration
 	// CacheBytes is the memory for decoded states: half for reads, half for updates; zero
 	// is 64 MiB, at least 256 KiB.

@@ -172,9 +172,9 @@ func (w *writer) answers(ctx context.Context, c *calls, i int) (answers []rueidi
 	return answers, true, nil
 }
 
-// write applies the tasks of entities and writes them, as often as others are quicker.
-// What could not be written has an error after it.
-func (w *writer) write(ctx context.Context, entities []*entity) {
+// write applies the tasks of entities and writes them, when the log has them, as often as
+// others are quicker. What could not be written has an error after it.
+func (w *writer) write(entities []*entity) {
 	todo, broken := []*entity(nil), 0
 	for _, e := range entities {
 		if len(e.tasks) > 0 && e.err == nil {
@@ -185,6 +185,8 @@ func (w *writer) write(ctx context.Context, entities []*entity) {
 		failEntities(todo, err)
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), w.store.options.WriteDeadline)
+	defer cancel()
 	for attempt := 0; ; attempt++ {
 		if todo = w.apply(todo); len(todo) == 0 {
 			return

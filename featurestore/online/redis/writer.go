@@ -195,7 +195,7 @@ func (w *writer) process() {
 		return
 	}
 	w.record()
-	w.write(ctx, w.touched)
+	w.write(w.touched)
 	w.conclude(nil)
 }
 
@@ -212,20 +212,22 @@ func (w *writer) drain(ctx context.Context) {
 	}
 	err := w.load(ctx, w.touched)
 	if err == nil {
-		w.write(ctx, w.touched)
+		w.write(w.touched)
 	}
 	w.conclude(err)
+	w.relieve()
 }
 
-// drainAll writes what is pending, as far as a group's time goes.
+// drainAll writes what is pending, while it gets less.
 func (w *writer) drainAll() {
 	if w.void(); w.store.at() != ready || w.store.fence() != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), w.store.options.WriteDeadline)
-	defer cancel()
 	for left := w.pendingLen; left > 0; left = w.pendingLen {
-		if w.drain(ctx); w.pendingLen >= left {
+		ctx, cancel := context.WithTimeout(context.Background(), w.store.options.WriteDeadline)
+		w.drain(ctx)
+		cancel()
+		if w.pendingLen >= left {
 			return
 		}
 	}
