@@ -11,7 +11,7 @@ GO_FLAGS := -trimpath $(VCS) -ldflags "-X main.version=$(VERSION)"
 
 # Where goroutines meet: these packages are tested a second time with -race.
 RACE_PACKAGES := ./batching/... ./serving/... ./engine/repository/... ./engine/onnxrt/...
-FUZZTIME      ?= 10000x
+FUZZTIME      ?= 3000x
 # A test that hangs fails here, well before a pipeline's own limit.
 TEST          := scripts/test.sh -timeout 8m
 DEMO          := .millrace/demo
@@ -53,7 +53,7 @@ race: ## run the tests of the concurrent packages under the race detector
 	$(TEST) -race $(RACE_PACKAGES)
 	$(TEST) -race -short ./engine/native ./featurestore/...
 
-fuzz-smoke: ## run every fuzz target for a moment (FUZZTIME=10000x)
+fuzz-smoke: ## run every fuzz target for a moment (FUZZTIME=3000x)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz-smoke.sh
 
 lint: check-tools ## gofmt, go vet and staticcheck

@@ -6,14 +6,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-fuzztime="${FUZZTIME:-10000x}"
+fuzztime="${FUZZTIME:-3000x}"
 targets=0
 
 for folder in $(go list -f '{{.Dir}}' ./...); do
 	# A look at the text first, since go test would link every package to list none.
 	for target in $(cat "$folder"/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do
 		echo "fuzz ${folder#"$PWD"/} $target"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "$fuzztime" -parallel 2 "$folder"
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$fuzztime" -fuzzminimizetime 10x -parallel 2 "$folder"
 		targets=$((targets + 1))
 	done
 done
