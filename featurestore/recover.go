@@ -186,5 +186,9 @@ func (b *rebuilder) apply(ctx context.Context, r *offline.Record) error {
 		return nil
 	}
 	b.outcomes = slices.Grow(b.outcomes[:0], len(updates))[:len(updates)]
-	return b.store.states.Apply(ctx, updates, r.ArrivalTime, func() (uint64, error) { return r.Sequence, nil }, b.outcomes)
+	err = b.store.states.Apply(ctx, updates, r.ArrivalTime, func() (uint64, error) { return r.Sequence, nil }, b.outcomes)
+	if errors.Is(err, window.ErrEvent) {
+		return nil // a view that is new cannot take what was logged before it
+	}
+	return err
 }

@@ -148,6 +148,9 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err := s.recover(ctx); err != nil {
 		return err
 	}
+	if local, ok := s.states.(*online.Local); ok {
+		local.Recovered()
+	}
 	return saveDefinitions(&s.options)
 }
 
