@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package learn
+
+import (
+	"fmt"
+
+	"github.com/millrace-ml/millrace/engine/onnx"
+)
+
+// The opsets that exported models use: what every runtime of the last years loads.
+const (
+	IRVersion  = 8
+	Opset      = 17
+	OpsetML    = 3
+	DomainML   = "ai.onnx.ml"
+	MatrixName = "features"
+)
+
+// Graph is the ONNX model that is being written. Names made by Name are unique.
+type Graph struct {
+	*onnx.Builder
+	// Matrix is the value with the features, FP32 of shape [rows, features], missing ones
+	// NaN, categorical ones codes.
+	Matrix string
+	// Features are its columns.
+	Features []Feature
+	names    map[string]int
+}
+
+// NewGraph starts a model. Matrix is the name of the value with the features.
+func NewGraph(b *onnx.Builder, matrix string, features []Feature) *Graph {
+	return &Graph{Builder: b, Matrix: matrix, Features: features, names: map[string]int{}}
+}
+
+// Name makes a name for a value that no other has.
+func (g *Graph) Name(stem string) string {
+	g.names[stem]++
+	if n := g.names[stem]; n > 1 {
+		return fmt.Sprintf("%s_%d", stem, n)
+	}
+	return stem
+}
+
+// Apply adds a standard operator with one output, whose name it returns.
+func (g *Graph) Apply(opType string, inputs []string, attributes ...onnx.Attribute) string {
+	output := g.Name(opType)
+	g.Node(opType, inputs, []string{output}, attributes...)
+	return output
+}
+
+// Floats adds a constant of 32-bit floats and returns its name. No dims is a scalar.
+func (g *Graph) Floats(stem string, values []float32, dims ...int64) string {
+	name := g.Name(stem)
+	g.Initializer(onnx.TensorOf(name, values, dims...))
+	return name
+}
+
+// Integers adds a constant of 64-bit integers and returns its name.
+func (g *Graph) Integers(stem string, values []int64, dims ...int64) string {
+	name := g.Name(stem)
+	g.Initializer(onnx.TensorOf(name, values, dims...))
+	return name
+}
