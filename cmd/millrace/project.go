@@ -39,6 +39,8 @@ type project struct {
 	Models string
 	// Features and Decisions are files; a project may lack decisions.
 	Features, Decisions []string
+	// Trainings, Evaluations and Pipelines are files too; a project may lack them.
+	Trainings, Evaluations, Pipelines []string
 	// State is the folder that is written to.
 	State string
 	// Materialize loads what is new of the sources' inputs at each start.
@@ -125,13 +127,18 @@ func parseProject(dir, path string, data []byte) (*project, error) {
 
 // read fills the project from its file.
 func (p *project) read(r *projectReader, root ast.Node) {
-	o := r.object(root, "", "name", "models", "features", "decisions", "state", "materialize", "server", "online", "log", "generate", "replay")
+	o := r.object(root, "", "name", "models", "features", "decisions", "trainings", "evaluations", "pipelines", "state", "materialize", "server", "online", "log", "generate", "replay")
 	p.Name = o.text("name", filepath.Base(absolute(p.Dir)))
 	p.Models = p.path(o.text("models", "models"))
 	p.State = p.path(o.text("state", ".millrace/state"))
 	p.Features = p.paths(o.texts("features", "features.yaml"))
 	if o.has("decisions") {
 		p.Decisions = p.paths(o.texts("decisions"))
+	}
+	for key, files := range map[string]*[]string{"trainings": &p.Trainings, "evaluations": &p.Evaluations, "pipelines": &p.Pipelines} {
+		if o.has(key) {
+			*files = p.paths(o.texts(key))
+		}
 	}
 	p.Materialize = o.truth("materialize", true)
 	p.readServer(o.object("server", "address", "http", "grpc", "metrics"))

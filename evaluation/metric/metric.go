@@ -4,6 +4,16 @@
 // such as "roc_auc", "precision@100" or "recall@fpr=0.01", or is written by a user as an
 // expression (Definition). Values agree with scikit-learn's where it has the metric.
 //
+//	M1  A row of weight w that counts n times is w*n rows, and nothing else: metrics of
+//	    draws are those of a sample in which rows are repeated.
+//	M2  The order of rows does not matter. Rows of equal score have no order: those that
+//	    compete for the last of the k highest places share them.
+//	M3  What the truth does not define is NaN: ROC AUC of one class, recall without
+//	    positives, R² of equal values. What only the decisions leave open is as in
+//	    scikit-learn: precision is 0 where nothing is taken for positive.
+//	M4  A row is positive from the threshold on. The class of a row is that of the highest
+//	    score, the first of several.
+//
 // A metric is prepared once for a sample (sorting and the like) and then computed for any
 // number of weightings of its rows, which is what the bootstrap needs.
 //

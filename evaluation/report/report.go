@@ -3,6 +3,18 @@
 // Package report says what an evaluation found and writes it for people and machines:
 // JSON, a self-contained HTML page with plots, Markdown for a pull request, JUnit XML.
 // A Report is data only; package evaluation fills it in.
+//
+// Invariants:
+//
+//   - R1: equal reports give equal bytes, in every form.
+//   - R2: no text of a report becomes markup, a link, somebody told on a code host, or a
+//     command of a terminal. JSON alone keeps texts as they are.
+//   - R3: a page asks no host for anything and needs no script.
+//   - R4: numbers that are not finite are null in JSON and a dash elsewhere.
+//   - R5: documents are bounded: what is left out is said, and JSON has all but the points
+//     of a curve beyond PointsMax.
+//
+// Concurrency: writers only read the report and may be called from many goroutines.
 package report
 
 import "time"

@@ -168,3 +168,24 @@ func (b *Batch) Column(name string) *Column {
 	}
 	return nil
 }
+
+// Select copies rows, in the order given. Columns without values stay without.
+func (b *Batch) Select(rows []int32) *Batch {
+	s := &Batch{Rows: len(rows), Columns: make([]Column, len(b.Columns))}
+	for i := range b.Columns {
+		c := &b.Columns[i]
+		s.Columns[i] = Column{Name: c.Name, Type: c.Type, Numbers: pick(c.Numbers, rows), Ints: pick(c.Ints, rows), Texts: pick(c.Texts, rows), Nulls: pick(c.Nulls, rows)}
+	}
+	return s
+}
+
+func pick[T any](values []T, rows []int32) []T {
+	if len(values) == 0 {
+		return nil
+	}
+	picked := make([]T, len(rows))
+	for i, row := range rows {
+		picked[i] = values[row]
+	}
+	return picked
+}

@@ -50,6 +50,10 @@ type Manifest struct {
 	Refused         []Refused    `json:"refused,omitempty"`
 	Columns         []Column     `json:"columns"`
 	Output          Output       `json:"output"`
+	// PartOf is the Hash of the manifest of the training set that this is a part of, and Part
+	// says which; see WritePart.
+	PartOf string `json:"part_of,omitempty"`
+	Part   string `json:"part,omitempty"`
 	// Hash is of all of the above, as compact JSON with an empty Hash.
 	Hash string `json:"hash"`
 }
