@@ -1,0 +1,216 @@
+# Written by millrace from the pipeline fraud_model (version 9a4fbbfec868e0bf): change that, and export it again.
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pendulum
+
+try:
+    from airflow.sdk import DAG
+except ImportError:  # Airflow 2
+    from airflow import DAG
+from airflow.providers.docker.operators.docker import DockerOperator
+from docker.types import Mount
+
+with DAG(
+    dag_id="fraud_model",
+    description="Trains \"the\" model, each night",
+    schedule="0 3 * * *",
+    start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Berlin"),
+    catchup=False,
+    max_active_runs=1,
+    max_active_tasks=2,
+    params={
+        "as_of": "now",
+        "days": 30,
+        "rate": 0.5,
+        "full": False,
+    },
+    tags=["millrace"],
+) as dag:
+    task_extract = DockerOperator(
+        task_id="extract",
+        image="registry.example.com/millrace:1",
+        entrypoint=[
+            "millrace",
+        ],
+        command=[
+            "task",
+            "run",
+            "extract",
+            "--pipeline",
+            "fraud_model",
+            "--file",
+            "/millrace/it's/pipeline.yaml",
+            "--state",
+            "/millrace/state",
+            "--run",
+            "{{ run_id }}",
+            "--time",
+            "{{ data_interval_end.isoformat() if data_interval_end is defined and data_interval_end else '' }}",
+            "--param",
+            "as_of={{ params.as_of }}",
+            "--param",
+            "days={{ params.days }}",
+            "--param",
+            "rate={{ params.rate }}",
+            "--param",
+            "full={{ params.full }}",
+        ],
+        mounts=[Mount(source="millrace-claim", target="/millrace", type="bind")],
+        mount_tmp_dir=False,
+        auto_remove="success",
+        retries=0,
+        retry_delay=timedelta(seconds=10),
+        execution_timeout=timedelta(seconds=1890),
+    )
+    task_train_model = DockerOperator(
+        task_id="train_model",
+        image="registry.example.com/millrace:1",
+        entrypoint=[
+            "millrace",
+        ],
+        command=[
+            "task",
+            "run",
+            "train_model",
+            "--pipeline",
+            "fraud_model",
+            "--file",
+            "/millrace/it's/pipeline.yaml",
+            "--state",
+            "/millrace/state",
+            "--run",
+            "{{ run_id }}",
+            "--time",
+            "{{ data_interval_end.isoformat() if data_interval_end is defined and data_interval_end else '' }}",
+            "--param",
+            "as_of={{ params.as_of }}",
+            "--param",
+            "days={{ params.days }}",
+            "--param",
+            "rate={{ params.rate }}",
+            "--param",
+            "full={{ params.full }}",
+        ],
+        mounts=[Mount(source="millrace-claim", target="/millrace", type="bind")],
+        mount_tmp_dir=False,
+        auto_remove="success",
+        retries=0,
+        retry_delay=timedelta(seconds=10),
+    )
+    task_evaluate = DockerOperator(
+        task_id="evaluate",
+        image="registry.example.com/millrace:1",
+        entrypoint=[
+            "millrace",
+        ],
+        command=[
+            "task",
+            "run",
+            "evaluate",
+            "--pipeline",
+            "fraud_model",
+            "--file",
+            "/millrace/it's/pipeline.yaml",
+            "--state",
+            "/millrace/state",
+            "--run",
+            "{{ run_id }}",
+            "--time",
+            "{{ data_interval_end.isoformat() if data_interval_end is defined and data_interval_end else '' }}",
+            "--param",
+            "as_of={{ params.as_of }}",
+            "--param",
+            "days={{ params.days }}",
+            "--param",
+            "rate={{ params.rate }}",
+            "--param",
+            "full={{ params.full }}",
+        ],
+        mounts=[Mount(source="millrace-claim", target="/millrace", type="bind")],
+        mount_tmp_dir=False,
+        auto_remove="success",
+        retries=0,
+        retry_delay=timedelta(seconds=10),
+    )
+    task_promote = DockerOperator(
+        task_id="promote",
+        image="registry.example.com/millrace:1",
+        entrypoint=[
+            "millrace",
+        ],
+        command=[
+            "task",
+            "run",
+            "promote",
+            "--pipeline",
+            "fraud_model",
+            "--file",
+            "/millrace/it's/pipeline.yaml",
+            "--state",
+            "/millrace/state",
+            "--run",
+            "{{ run_id }}",
+            "--time",
+            "{{ data_interval_end.isoformat() if data_interval_end is defined and data_interval_end else '' }}",
+            "--param",
+            "as_of={{ params.as_of }}",
+            "--param",
+            "days={{ params.days }}",
+            "--param",
+            "rate={{ params.rate }}",
+            "--param",
+            "full={{ params.full }}",
+        ],
+        mounts=[Mount(source="millrace-claim", target="/millrace", type="bind")],
+        mount_tmp_dir=False,
+        auto_remove="success",
+        retries=0,
+        retry_delay=timedelta(seconds=10),
+    )
+    task_notify = DockerOperator(
+        task_id="notify",
+        image="registry.example.com/millrace:1",
+        entrypoint=[
+            "millrace",
+        ],
+        command=[
+            "task",
+            "run",
+            "notify",
+            "--pipeline",
+            "fraud_model",
+            "--file",
+            "/millrace/it's/pipeline.yaml",
+            "--state",
+            "/millrace/state",
+            "--run",
+            "{{ run_id }}",
+            "--time",
+            "{{ data_interval_end.isoformat() if data_interval_end is defined and data_interval_end else '' }}",
+            "--param",
+            "as_of={{ params.as_of }}",
+            "--param",
+            "days={{ params.days }}",
+            "--param",
+            "rate={{ params.rate }}",
+            "--param",
+            "full={{ params.full }}",
+        ],
+        mounts=[Mount(source="millrace-claim", target="/millrace", type="bind")],
+        mount_tmp_dir=False,
+        auto_remove="success",
+        retries=0,
+        retry_delay=timedelta(seconds=10),
+        trigger_rule="all_done",
+    )
+
+    task_extract >> task_train_model
+    task_extract >> task_evaluate
+    task_train_model >> task_evaluate
+    task_evaluate >> task_promote
+    task_extract >> task_notify
+    task_train_model >> task_notify
+    task_evaluate >> task_notify
+    task_promote >> task_notify

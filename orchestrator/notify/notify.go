@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package notify is the kind of task that tells a web service of something: it posts JSON.
+// It runs in every run, as what it does is outside. An answer that says that another
+// attempt may help (a server's fault, too many requests, no answer) is followed by a few
+// more, some seconds apart; after that the task's own retries count.
+package notify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/millrace-ml/millrace/orchestrator"
+)
+
+const (
+	attemptsMax    = 4
+	backoffFirst   = time.Second
+	retryAfterMax  = time.Minute
+	bodyBytesMax   = 1 << 20
+	answerBytesMax = 1 << 10 // that go to the log
+	timeoutDefault = 10 * time.Second
+)
+
+// with is what a pipeline says of the task.
+type with struct {
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers"`
+	// Body is sent as JSON; without one the pipeline, run, task and message are.
+	Body    any    `json:"body"`
+	Message string `json:"message"`
+}
+
+// Kind is the kind. The client may be nil.
+func Kind(client *http.Client) orchestrator.Kind {
+	if client == nil {
+		client = &http.Client{Timeout: timeoutDefault, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
+	return orchestrator.Kind{
+		Name: "notify", Version: "1", Doc: "posts JSON to a web service", OpenInputs: true, Uncached: true,
+		Decode: func(data []byte) (orchestrator.Task, error) {
+			t := &task{client: client}
+			decoder := json.NewDecoder(bytes.NewReader(data))
+			decoder.DisallowUnknownFields()
+			if err := decoder.Decode(&t.with); err != nil {
+				return nil, err
+			}
+			u, err := url.Parse(t.with.URL)
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+				return nil, fmt.Errorf("url is %q, want such as https://example.com/hook", t.with.URL)
+			}
+			return t, nil
+		},
+	}
+}
+
+type task struct {
+	client *http.Client
+	with   with
+}
+
+// Run posts, a few times if need be.
+func (t *task) Run(ctx context.Context, c *orchestrator.Call) error {
+	body := t.with.Body
+	if body == nil {
+		body = map[string]any{"pipeline": c.Pipeline, "run": c.Run, "task": c.Task, "message": t.with.Message}
+	}
+	data, err := json.Marshal(body)
+	if err != nil || len(data) > bodyBytesMax {
+		return fmt.Errorf("%w: the body has %d bytes, at most %d are allowed (%v)", orchestrator.ErrPermanent, len(data), bodyBytesMax, err)
+	}
+	wait := backoffFirst
+	for attempt := 1; ; attempt++ {
+		after, err := t.post(ctx, c, data)
+		if err == nil || errors.Is(err, orchestrator.ErrPermanent) || attempt == attemptsMax {
+			return err
+		}
+		fmt.Fprintf(c.Log, "attempt %d: %v\n", attempt, err)
+		timer := time.NewTimer(max(wait, min(after, retryAfterMax)))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+		wait *= 2
+	}
+}
+
+// post sends the body once. after is how long the service wants us to wait.
+func (t *task) post(ctx context.Context, c *orchestrator.Call, data []byte) (after time.Duration, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.with.URL, bytes.NewReader(data))
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", orchestrator.ErrPermanent, err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Idempotency-Key", c.Run+"/"+c.Task)
+	for name, value := range t.with.Headers {
+		request.Header.Set(name, value)
+	}
+	response, err := t.client.Do(request)
+	if err != nil {
+		return 0, fmt.Errorf("notify: %w", err)
+	}
+	answer, err := io.ReadAll(io.LimitReader(response.Body, answerBytesMax))
+	err = errors.Join(err, response.Body.Close())
+	if err != nil {
+		return 0, fmt.Errorf("notify %s: %w", t.with.URL, err)
+	}
+	fmt.Fprintf(c.Log, "%s: %s\n", response.Status, answer)
+	switch code := response.StatusCode; {
+	case code >= 200 && code < 300:
+		return 0, nil
+	case code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout:
+		seconds, _ := strconv.Atoi(response.Header.Get("Retry-After")) // a date is not waited for
+		return time.Duration(max(seconds, 0)) * time.Second, fmt.Errorf("notify %s: the service answers %s", t.with.URL, response.Status)
+	}
+	return 0, fmt.Errorf("%w: notify %s: the service answers %s: %s", orchestrator.ErrPermanent, t.with.URL, response.Status, answer)
+}
