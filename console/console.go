@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package console is the web console: pages over what the other parts expose, for people
+// who watch models, put them into service and take them out again.
+//
+// Pages are made on the server (html/template) and kept fresh by htmx, which asks for parts
+// of them; uPlot draws what moves. Both are embedded; nothing is asked of another host.
+//
+// Invariants:
+//
+//   - C1: what changes anything needs the role operator, a request from a page of the same
+//     origin, and the method POST. It is in the audit trail with who asked for it before
+//     the answer is sent.
+//   - C2: text of users (names, errors, logs) is shown and never interpreted.
+//   - C3: a part that is not there has no pages; no part is needed.
+//   - C4: pages hold at most what the bounds of this package say, whatever there is to show.
+//
+// Concurrency: a Console may be used from many goroutines. Run owns the goroutine that
+// samples the traffic.
+package console
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace-ml/millrace/engine/repository"
+	"github.com/millrace-ml/millrace/orchestrator"
+	"github.com/millrace-ml/millrace/orchestrator/pipeline"
+	"github.com/millrace-ml/millrace/training/runs"
+)
+
+// Models is what the console needs of the model repository.
+type Models interface {
+	Models() []repository.ModelInfo
+	SwapVersion(ctx context.Context, name string, number int64, keepOld bool) (repository.SwapResult, error)
+	Rollback(ctx context.Context, name string) (repository.SwapResult, error)
+}
+
+// Pipelines is what the console needs of the orchestrator.
+type Pipelines interface {
+	Runs(pipeline string) ([]*orchestrator.RunStatus, error)
+	Status(run string) (*orchestrator.RunStatus, error)
+	Logs(run, task, item string, w io.Writer) error
+	Cancel(run string) error
+}
+
+// Audit is the trail of changes and decisions. Its methods may be called at once.
+type Audit interface {
+	// Append records an entry durably.
+	Append(e Entry) error
+	// Entries lists the newest first, at most limit.
+	Entries(limit int) ([]Entry, error)
+}
+
+// Entry is a line of the audit trail.
+type Entry struct {
+	Time   time.Time `json:"time"`
+	Who    string    `json:"who"`
+	Action string    `json:"action"`
+	// Subject is what it was done to, such as a model; Detail says more.
+	Subject string `json:"subject"`
+	Detail  string `json:"detail,omitempty"`
+	// Link is the page about it, within the console.
+	Link  string `json:"link,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// Options say what there is to show. Parts that are nil are not there.
+type Options struct {
+	// Project is the name at the top of pages, Version that of the program.
+	Project, Version string
+	Models           Models
+	// ModelsDir is the repository's folder, for cards of versions; may be empty.
+	ModelsDir string
+	// Metrics are those of the server, from which the traffic is read.
+	Metrics prometheus.Gatherer
+	// Pipelines are the runs, Definitions the pipelines themselves. Artifact is where an
+	// artifact lies.
+	Pipelines   Pipelines
+	Definitions *pipeline.File
+	Artifact    func(digest string) string
+	Experiments runs.Store
+	Audit       Audit
+	Access      Access
+	Logger      *slog.Logger
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Console serves the pages.
+type Console struct {
+	options  Options
+	pages    pageSet
+	sessions *sessions
+	traffic  *traffic
+}
+
+// New makes a console. The error says what of the options does not fit.
+func New(o Options) (*Console, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Audit == nil {
+		return nil, errors.New("console: there is no audit trail, and changes have to be recorded")
+	}
+	if err := o.Access.validate(); err != nil {
+		return nil, err
+	}
+	p, err := parsePages()
+	if err != nil {
+		return nil, err
+	}
+	return &Console{options: o, pages: p, sessions: newSessions(o.Access, o.Now), traffic: newTraffic(o.Metrics, o.Now)}, nil
+}
+
+// Run samples the traffic until ctx ends.
+func (c *Console) Run(ctx context.Context) { c.traffic.run(ctx) }
+
+// Routes adds the console's pages to a mux; the first one is at its root.
+func (c *Console) Routes(mux *http.ServeMux) {
+	view := func(pattern string, show func(http.ResponseWriter, *http.Request) error) {
+		mux.Handle("GET "+pattern, c.secure(Viewer, show))
+	}
+	change := func(pattern string, act func(http.ResponseWriter, *http.Request) error) {
+		mux.Handle("POST "+pattern, c.secure(Operator, act))
+	}
+	mux.Handle("GET /console/assets/{file}", http.HandlerFunc(serveAsset))
+	mux.Handle("GET /console/login", c.open(c.showLogin))
+	mux.Handle("POST /console/login", c.open(c.login))
+	mux.Handle("POST /console/logout", c.secure(Viewer, c.logout))
+	view("/{$}", c.overview)
+	view("/console/traffic.json", c.trafficJSON)
+	if c.options.Models != nil {
+		view("/console/models", c.models)
+		view("/console/models/{model}", c.model)
+		view("/console/models/{model}/{version}/card", c.card)
+		change("/console/models/{model}/swap", c.swap)
+		change("/console/models/{model}/rollback", c.rollback)
+	}
+	if c.options.Pipelines != nil {
+		view("/console/pipelines", c.runsPage)
+		view("/console/pipelines/{run}", c.run)
+		view("/console/pipelines/{run}/logs/{task}", c.taskLog)
+		view("/console/pipelines/{run}/report/{task}", c.report)
+		change("/console/pipelines/{run}/cancel", c.cancel)
+	}
+	if c.options.Experiments != nil {
+		view("/console/experiments", c.experiments)
+		view("/console/experiments/{id}", c.experiment)
+	}
+	view("/console/audit", c.audit)
+}

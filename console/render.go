@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package console
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"math"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+//go:embed pages/*.html
+var pageFiles embed.FS
+
+//go:embed assets/*.js assets/*.css
+var assetFiles embed.FS
+
+// pageSet has a template for each page, by name.
+type pageSet map[string]*template.Template
+
+// layoutFile is what all pages share.
+const layoutFile = "pages/layout.html"
+
+func parsePages() (pageSet, error) {
+	files, err := fs.Glob(pageFiles, "pages/*.html")
+	if err != nil {
+		return nil, err
+	}
+	set := pageSet{}
+	for _, file := range files {
+		if file == layoutFile {
+			continue
+		}
+		t, err := template.New("").Funcs(functions).ParseFS(pageFiles, layoutFile, file)
+		if err != nil {
+			return nil, fmt.Errorf("console: %w", err)
+		}
+		set[strings.TrimSuffix(path.Base(file), ".html")] = t
+	}
+	return set, nil
+}
+
+// view is what a page is made of.
+type view struct {
+	Project, Version, Page string
+	Who                    string
+	Role                   Role
+	// Signed says that there is a session to end; Has what parts there are.
+	Signed bool
+	Has    map[string]bool
+	Now    time.Time
+	Data   any
+}
+
+// Operates says whether buttons that change things are shown.
+func (v *view) Operates() bool { return v.Role >= Operator }
+
+// render writes a page, or for htmx the part of it that changes.
+func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, page string, data any) error {
+	s := c.sessions.of(r)
+	v := &view{
+		Project: c.options.Project, Version: c.options.Version, Page: page, Who: s.who, Role: s.role, Signed: s.id != "",
+		Has: map[string]bool{
+			"models": c.options.Models != nil, "pipelines": c.options.Pipelines != nil, "experiments": c.options.Experiments != nil,
+		},
+		Now: c.options.Now(), Data: data,
+	}
+	t := c.pages[page]
+	name := path.Base(layoutFile)
+	if r.Header.Get("HX-Request") != "" && t.Lookup("live") != nil && status == http.StatusOK {
+		name = "live"
+	}
+	var b bytes.Buffer // a page that fails half way is not sent
+	if err := t.ExecuteTemplate(&b, name, v); err != nil {
+		return fmt.Errorf("page %s: %w", page, err)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, err := w.Write(b.Bytes())
+	if err != nil {
+		c.options.Logger.Debug("console", "path", r.URL.Path, "error", err) // whoever asked has gone
+	}
+	return nil
+}
+
+// functions are what templates can say.
+var functions = template.FuncMap{
+	"when":     when,
+	"duration": shortDuration,
+	"number":   formatNumber,
+	"short":    shorten,
+	"isoTime":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"percent":  func(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" },
+}
+
+// when says a time as people do: exact, in UTC, to the second.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return "–"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05")
+}
+
+func shortDuration(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return d.Round(time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
+	}
+	return d.Round(time.Second).String()
+}
+
+func formatNumber(v float64) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return "–"
+	}
+	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+func shorten(text string, runes int) string {
+	all := []rune(text)
+	if len(all) <= runes {
+		return text
+	}
+	return string(all[:runes]) + "…"
+}
+
+// serveAsset serves scripts and styles, which change with the program only.
+func serveAsset(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("file")
+	data, err := assetFiles.ReadFile("assets/" + name)
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "public, max-age=3600")
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(data))
+}
