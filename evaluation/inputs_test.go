@@ -299,3 +299,37 @@ func TestManyBatches(t *testing.T) {
 		}
 	}
 }
+
+// TestSlicesAreNotLost: groups whose names are alike, as short as they are written, are all
+// measured.
+func TestSlicesAreNotLost(t *testing.T) {
+	wide := column.Column{Name: "wide", Type: column.Int64}
+	kind := column.Column{Name: "kind", Type: column.String}
+	e := &run{Options: Options{Spec: Spec{SliceRowsMin: 10}}, task: metric.Regression, rows: &column.Batch{Rows: 800}}
+	e.spec = &e.Spec
+	for i := range e.rows.Rows {
+		wide.AppendInt(9_000_000_000 + int64(i))
+		if i%2 == 0 {
+			kind.AppendNull()
+		} else {
+			kind.AppendText("null")
+		}
+	}
+	e.rows.Columns = []column.Column{wide, kind}
+	e.slices = []slicing{{columns: []string{"wide"}}, {columns: []string{"kind"}}, {columns: []string{"kind"}}}
+	parts, err := e.parts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, names := 0, map[string]bool{}
+	for _, p := range parts {
+		rows += len(p.rows)
+		if names[p.name] {
+			t.Errorf("two slices are named %s", p.name)
+		}
+		names[p.name] = true
+	}
+	if rows != 2*800 || len(parts) != binsDefault+2 {
+		t.Errorf("%d slices of %d rows in all: %v", len(parts), rows, names)
+	}
+}

@@ -264,9 +264,13 @@ func (e *run) trivial() error {
 func (e *run) best() baseline {
 	n := len(e.labels)
 	if e.task == metric.Multiclass {
-		shares := make([]float64, e.outputs)
-		for _, label := range e.labels {
-			shares[int(label)] += 1 / float64(n)
+		shares, total := make([]float64, e.outputs), 0.
+		for i, label := range e.labels {
+			shares[int(label)] += e.weight(i)
+			total += e.weight(i)
+		}
+		for k := range shares {
+			shares[k] /= total
 		}
 		scores := make([]float64, 0, n*e.outputs)
 		for range n {
@@ -276,10 +280,7 @@ func (e *run) best() baseline {
 	}
 	sum, weight := 0., 0.
 	for i, label := range e.labels {
-		w := 1.
-		if e.weights != nil {
-			w = e.weights[i]
-		}
+		w := e.weight(i)
 		sum, weight = sum+w*label, weight+w
 	}
 	name := "mean of the label"

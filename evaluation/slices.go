@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/millrace-ml/millrace/evaluation/interval"
 	"github.com/millrace-ml/millrace/evaluation/metric"
@@ -90,16 +91,31 @@ func (e *run) parts() ([]part, error) {
 			return nil, fmt.Errorf("%w: more than %d slices", ErrSpec, slicesMax)
 		}
 	}
-	seen := map[string]bool{}
-	all = slices.DeleteFunc(all, func(p part) bool {
-		twice := seen[p.name]
-		seen[p.name] = true
-		return twice
-	})
+	all = distinct(all)
 	for i := range all {
 		all[i].skipped = cmp.Or(all[i].skipped, e.tooLittle(all[i].rows))
 	}
 	return all, nil
+}
+
+// distinct leaves out slices that were asked for twice, and numbers others of one name, such
+// as those of a null and of the text null.
+func distinct(all []part) []part {
+	first := map[string]int{}
+	kept := all[:0]
+	for _, p := range all {
+		name := p.name
+		at, again := first[name]
+		for n := 2; again && !slices.Equal(kept[at].rows, p.rows); n++ {
+			p.name = fmt.Sprintf("%s (%d)", name, n)
+			at, again = first[p.name]
+		}
+		if !again {
+			first[p.name] = len(kept)
+			kept = append(kept, p)
+		}
+	}
+	return kept
 }
 
 // tooLittle says why rows cannot be measured by themselves.
@@ -165,12 +181,7 @@ func (e *run) quantiles(c *column.Column, bins int) grouping {
 			edges = append(edges, edge)
 		}
 	}
-	text := func(v float64) string {
-		if c.Type == column.Timestamp {
-			return moment(int64(v)).Format("2006-01-02T15:04:05")
-		}
-		return fmt.Sprintf("%.4g", v)
-	}
+	text := edgeText(c, edges)
 	for b, edge := range edges {
 		if b+1 < len(edges) {
 			g.names = append(g.names, fmt.Sprintf("%s in [%s, %s)", c.Name, text(edge), text(edges[b+1])))
@@ -192,6 +203,25 @@ func (e *run) quantiles(c *column.Column, bins int) grouping {
 	}
 	g.names = append(g.names, c.Name+"=null") // without rows if there are none
 	return g
+}
+
+// edgeText writes the edges of a column's bins, with as many digits as tell them apart.
+func edgeText(c *column.Column, edges []float64) func(float64) string {
+	if c.Type == column.Timestamp {
+		return func(v float64) string { return moment(int64(v)).Format("2006-01-02T15:04:05.999999") }
+	}
+	digits := 4
+	write := func(v float64) string { return strconv.FormatFloat(v, 'g', digits, 64) }
+	for ; digits < 17; digits++ {
+		same := false
+		for i := 1; i < len(edges); i++ {
+			same = same || write(edges[i]) == write(edges[i-1])
+		}
+		if !same {
+			break
+		}
+	}
+	return write
 }
 
 // cross parts rows by two groupings.

@@ -37,7 +37,7 @@ func (e *run) summary(ctx context.Context) {
 		if units := cmp.Or(e.clusterCount, e.rows.Rows); units < unitsFew {
 			e.warn("intervals and tests are of %d units (%s) only: with fewer than %d they are too narrow", units, cmp.Or(r.Data.Cluster, "row"), unitsFew)
 		}
-		r.Method = fmt.Sprintf("bootstrap (BCa) of %d draws by %s, seed %d", n, cmp.Or(r.Data.Cluster, "row"), s.Bootstrap.Seed)
+		r.Method = fmt.Sprintf("bootstrap (percentiles, adjusted for bias, skewness and few units) of %d draws by %s, seed %d", n, cmp.Or(r.Data.Cluster, "row"), s.Bootstrap.Seed)
 	}
 }
 

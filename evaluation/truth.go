@@ -96,11 +96,25 @@ func (e *run) binaryLabels(c *column.Column) error {
 			positives++
 		}
 	}
+	if err := e.checkPositive(); err != nil {
+		return err
+	}
 	if e.spec.Positive != "" {
 		e.classes = []string{"not " + e.spec.Positive, e.spec.Positive}
 	}
 	if positives == 0 || positives == len(e.labels) {
 		return fmt.Errorf("%w: the label %s is of one class only: %d of %d rows are positive", ErrData, c.Name, positives, len(e.labels))
+	}
+	return nil
+}
+
+// checkPositive refuses another positive class than the one that the model learnt.
+func (e *run) checkPositive() error {
+	if e.model == nil || e.model.sig == nil || len(e.model.sig.Classes) != 2 || e.spec.Class != nil || e.spec.Positive == "" {
+		return nil
+	}
+	if learnt := e.model.sig.Classes; learnt[0] == e.spec.Positive {
+		return fmt.Errorf("%w: positive is %q, the model learnt %q as the positive class", ErrSpec, e.spec.Positive, learnt[1])
 	}
 	return nil
 }

@@ -88,11 +88,7 @@ func (s *single) do(ctx context.Context, o RunOptions) (status *TaskStatus, err 
 	}
 	ended := map[string]TaskStatus{}
 	for _, name := range s.t.After {
-		r, ok := s.result(name)
-		if !ok { // its process ended before it could say so, or it was never begun
-			r = TaskStatus{Task: name, Status: StatusFailed, Error: "it has not been run"}
-		}
-		ended[name] = r
+		s.ended(name, ended)
 	}
 	w, end := s.e.prepare(s.run, s.p, s.t, ended)
 	if end == nil {
@@ -170,6 +166,29 @@ func (s *single) result(task string) (r TaskStatus, ok bool) {
 	}
 	r.Values = numbers(r.Values)
 	return r, true
+}
+
+// ended finds how a task that this one waits for ended, and notes it in known. Other
+// orchestrators do not begin a task behind one that failed, so that it has no result: it
+// was blocked.
+func (s *single) ended(task string, known map[string]TaskStatus) TaskStatus {
+	r, ok := known[task]
+	if ok {
+		return r
+	}
+	if r, ok = s.result(task); !ok { // its process ended before it could say so, or it was never begun
+		r = TaskStatus{Task: task, Status: StatusFailed, Error: "it has not been run"}
+		t, err := s.p.Task(task)
+		if err == nil && !t.LooksAtEnds() {
+			for _, before := range t.After {
+				if s.ended(before, known).Status.end() == pipeline.EndFailed {
+					r = TaskStatus{Task: task, Status: StatusBlocked, Reason: "task " + before + " failed"}
+				}
+			}
+		}
+	}
+	known[task] = r
+	return r
 }
 
 // perform does all parts of the task, as many at once as it and the options allow.

@@ -107,6 +107,15 @@ pipelines: {p: {tasks: {a: {uses: join, with: {fail: 1}}, b: {uses: join, needs:
 	if s, err := RunTask(t.Context(), o, TaskOptions{Pipeline: "p", Task: "c", RunOptions: RunOptions{Run: "r"}}); err != nil || s.Status != StatusSucceeded {
 		t.Errorf("%+v, %v", s, err)
 	}
+	// Where the one that drives the run leaves out what waits for a task that failed, that was blocked all the same.
+	o.Pipelines = parse(t, `
+pipelines: {p: {tasks: {a: {uses: join, with: {fail: 1}}, b: {uses: join, needs: a}, c: {uses: join, needs: b}, d: {uses: join, when: "c.status == 'blocked' && b.status == 'blocked' && a.status == 'failed'"}}}}`)
+	for i, want := range []Status{StatusFailed, StatusCached} { // c of above did what d does
+		s, err := RunTask(t.Context(), o, TaskOptions{Pipeline: "p", Task: []string{"a", "d"}[i], RunOptions: RunOptions{Run: "gaps"}})
+		if s == nil || s.Status != want {
+			t.Errorf("%+v, %v, want %s", s, err, want)
+		}
+	}
 	o.Pipelines = parse(t, "pipelines: {p: {tasks: {a: {uses: join}}}}")
 	if _, err := RunTask(t.Context(), o, TaskOptions{Pipeline: "p", Task: "a", RunOptions: RunOptions{Run: "r"}}); !errors.Is(err, ErrChanged) {
 		t.Error(err)

@@ -118,6 +118,16 @@ func (c *Call) Outputs() []TensorInfo {
 	return c.request.model.gives
 }
 
+// ModelFile is the ONNX file that the version was loaded from. Files that came with the load
+// stay as long as the version is held; those of the repository may have been replaced since,
+// which makes another version of them.
+func (c *Call) ModelFile() (string, error) {
+	if c.request.acquired == nil {
+		return "", errCallIdle
+	}
+	return c.request.acquired.ModelFile()
+}
+
 // SetPriority gives the following runs up to the Release a priority level, 1 the most
 // urgent; 0, as after Begin, is the model's default.
 func (c *Call) SetPriority(level int) { c.request.params.priority = uint64(max(level, 0)) }

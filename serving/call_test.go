@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -489,5 +490,28 @@ func TestCallAllocatesNothing(t *testing.T) {
 		if got := testing.AllocsPerRun(1000, run); got != 0 {
 			t.Errorf("%s: %v allocations per call", name, got)
 		}
+	}
+}
+
+// TestCallKnowsItsFile: the file of the version that it holds, also of files sent.
+func TestCallKnowsItsFile(t *testing.T) {
+	ts := startServer(t, modelFiles{"m/1/model.onnx": "one", "m/config.pbtxt": identityConfig,
+		"n/1/net.onnx/model.onnx": "in a folder", "n/config.pbtxt": identityConfig + ` default_model_filename: "net.onnx"`})
+	call := ts.NewCall()
+	if _, err := call.ModelFile(); codeOf(err) != codes.FailedPrecondition {
+		t.Errorf("without a model: %v", err)
+	}
+	for model, want := range map[string]string{"m": "one", "n": "in a folder"} {
+		if err := call.Begin(model, ""); err != nil {
+			t.Fatal(err)
+		}
+		file, err := call.ModelFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if content, err := os.ReadFile(file); err != nil || string(content) != want {
+			t.Errorf("%s: %s has %q, %v", model, file, content, err)
+		}
+		call.Release()
 	}
 }

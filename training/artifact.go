@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // artifact is a version of a model that is being written: model.onnx, manifest.json and
@@ -28,8 +30,39 @@ type artifact struct {
 // whose names are numbers.
 const stagePrefix = ".staged-"
 
+// stagedFor is how long a folder may be staged; one that is older was left by a process
+// that was killed.
+const stagedFor = 24 * time.Hour
+
+// RemoveStaged removes what processes that were killed have left in a model's folder.
+func RemoveStaged(dir string, now time.Time) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), stagePrefix) {
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // published since
+		}
+		if err == nil && now.Sub(info.ModTime()) > stagedFor {
+			err = os.RemoveAll(filepath.Join(dir, e.Name()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (a *artifact) write(ctx context.Context) (err error) {
 	if err := os.MkdirAll(a.Output, 0o755); err != nil {
+		return err
+	}
+	if err := RemoveStaged(a.Output, time.Now()); err != nil {
 		return err
 	}
 	stage, err := os.MkdirTemp(a.Output, stagePrefix)
@@ -62,6 +95,9 @@ func (a *artifact) write(ctx context.Context) (err error) {
 		return err
 	}
 	if err := a.writeCard(stage, manifest); err != nil {
+		return err
+	}
+	if err := syncFolder(stage); err != nil {
 		return err
 	}
 	a.result.Path, err = publish(stage, a.Output)

@@ -19,6 +19,7 @@ import (
 	"github.com/millrace-ml/millrace/engine"
 	"github.com/millrace-ml/millrace/training/learn"
 	"github.com/millrace-ml/millrace/training/runs"
+	"github.com/millrace-ml/millrace/training/split"
 )
 
 // Metric judges predictions. The caller brings them, since judging is a part of its own.
@@ -36,6 +37,9 @@ type Options struct {
 	Spec *Spec
 	// Data is the file of the training set.
 	Data string
+	// DataName is what manifest and card call it, where the path is one for the moment; empty
+	// is the path.
+	DataName string
 	// Output is the folder of the model in a repository; the artefact becomes its next
 	// version. Empty writes none.
 	Output string
@@ -148,6 +152,8 @@ type builder struct {
 	// windows say in words what the folds are; leftOut are rows in no fold, by reason.
 	windows []string
 	leftOut map[string]int
+	// calibrated counts the rows that the final model's probabilities were calibrated on.
+	calibrated int
 	// runID is that of the build in the log, empty for none.
 	runID string
 }
@@ -187,6 +193,7 @@ func (b *builder) prepare(ctx context.Context) (err error) {
 	if _, err := b.metric(); err != nil {
 		return err
 	}
+	b.DataName = cmp.Or(b.DataName, b.Data)
 	b.Progress("read "+filepath.Base(b.Data), 0, 0)
 	if b.data, err = Read(ctx, b.Spec, b.Data); err != nil {
 		return err
@@ -194,10 +201,18 @@ func (b *builder) prepare(ctx context.Context) (err error) {
 	if err := checkLeaks(b.Spec, b.data.Table); err != nil {
 		return err
 	}
+	b.warnings = append(b.warnings, b.data.Warnings...)
 	if b.fixed != nil {
 		return b.fixed.checkData(b.data)
 	}
-	return b.makeFolds()
+	if plan := b.Spec.Split; plan != nil && !plan.Valid.IsZero() && b.Spec.Final.Valid == 0 {
+		b.warnings = append(b.warnings, "candidates were stopped early by the split's valid rows, but the final fit has none: give final.valid, such as 0.1")
+	}
+	if err := b.makeFolds(); err != nil {
+		return err
+	}
+	b.hold()
+	return nil
 }
 
 func (b *builder) metric() (Metric, error) {
@@ -255,6 +270,9 @@ const (
 	baselineLast     = "baseline_last_label"
 )
 
+// methodLast is the method of baselineLast.
+const methodLast = "last_label"
+
 func isBaseline(name string) bool {
 	return slices.Contains([]string{baselineConstant, baselineTree, baselineRule, baselineLast}, name)
 }
@@ -265,6 +283,9 @@ func (b *builder) baselines() []Candidate {
 	list := []Candidate{
 		{Name: baselineConstant, Method: "constant"},
 		{Name: baselineTree, Method: "trees", Parameters: learn.Values{"trees": 1, "max_depth": 2, "learning_rate": 1.0}},
+	}
+	if b.Spec.Split != nil && b.Spec.Split.Method == split.MethodPrequential {
+		list = append(list, Candidate{Name: baselineLast, Method: methodLast})
 	}
 	if b.Spec.Rule != "" {
 		list = append(list, Candidate{Name: baselineRule, Method: "rule", Parameters: learn.Values{"expression": b.Spec.Rule}})

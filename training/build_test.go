@@ -401,7 +401,8 @@ trainings:
 		"trainings: {a: {label: x, class_weights: {a: -1}}}":                                "class_weights.a",
 		"trainings: {a: {label: x, task: regression, candidates: [{method: logistic}]}}":    "does not learn",
 		"trainings: {}": "nothing under trainings",
-		"trainings: [":  "training.yaml",
+		"trainings: {a: {label: x, candidates: [{method: last_label}]}}": "cannot be served",
+		"trainings: [": "training.yaml",
 		"trainings: {a: {label: x, candidates: [{name: baseline_constant, method: logistic}]}}": "is taken",
 	} {
 		if _, err := Parse("training.yaml", []byte(text)); !errors.Is(err, ErrSpec) || !strings.Contains(err.Error(), want) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/millrace-ml/millrace/engine/attribution"
 	"github.com/millrace-ml/millrace/engine/onnx"
+	"github.com/millrace-ml/millrace/featurestore/column"
 	"github.com/millrace-ml/millrace/training/card"
 	"github.com/millrace-ml/millrace/training/learn"
 )
@@ -24,8 +25,13 @@ const (
 	CardHTML     = "card.html"
 )
 
-// attributionRowsMax bounds the rows by which attributions are averaged.
-const attributionRowsMax = 1000
+// attributionRowsMax bounds the rows by which attributions are averaged, attributionBytes
+// their number times the size of the model, which is what they take time by.
+const (
+	attributionRowsMin = 16
+	attributionRowsMax = 1000
+	attributionBytes   = 256 << 20
+)
 
 // writeCard writes the model's card. Like the manifest it has no time of day.
 func (a *artifact) writeCard(dir string, m *Manifest) error {
@@ -45,7 +51,7 @@ func (a *artifact) card(m *Manifest) (*card.Card, error) {
 	c := &card.Card{
 		Name: s.Name, Millrace: a.Version, Task: s.Task, Target: s.Label, Description: s.Description, Service: s.Service,
 		Summary: a.scorer.model.Describe(), Metric: s.Metric, Better: "lower",
-		Data: card.Data{Path: a.data.Path, Hash: a.data.SHA256, Rows: t.Rows(), Split: strings.Join(a.windows, "; "), Excluded: a.leftOut},
+		Data: card.Data{Path: a.DataName, Hash: a.data.SHA256, Rows: t.Rows(), Split: strings.Join(a.windows, "; "), Excluded: a.leftOut},
 	}
 	if metric, err := a.metric(); err == nil && metric.Higher {
 		c.Better = "higher"
@@ -65,7 +71,7 @@ func (a *artifact) card(m *Manifest) (*card.Card, error) {
 		}
 	}
 	if s.Calibrate.Method != "" {
-		c.Calibration = &card.Calibration{Method: s.Calibrate.Method, Rows: int(math.Ceil(s.Calibrate.Share * float64(t.Rows())))}
+		c.Calibration = &card.Calibration{Method: s.Calibrate.Method, Rows: a.calibrated}
 	}
 	c.Limits = a.limits()
 	c.Manifest = map[string]string{
@@ -96,6 +102,12 @@ func cardCandidate(s CandidateScore, chosen bool) card.Candidate {
 	return c
 }
 
+// dated says that rows have moments, and not only an order.
+func (a *artifact) dated() bool {
+	c := a.data.Table.Carried.Column(a.Spec.Time)
+	return c != nil && c.Type == column.Timestamp
+}
+
 func (a *artifact) describeData(d *card.Data) {
 	t := a.data.Table
 	if t.Task != learn.Regression {
@@ -107,7 +119,7 @@ func (a *artifact) describeData(d *card.Data) {
 			}
 		}
 	}
-	if t.Times != nil && t.Carried.Column(a.Spec.Time) != nil {
+	if a.dated() {
 		d.From, d.To = time.UnixMicro(slices.Min(t.Times)).UTC(), time.UnixMicro(slices.Max(t.Times)).UTC()
 	}
 }
@@ -149,7 +161,7 @@ func (a *artifact) attributions() ([]float64, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	sample := a.sampleRows(attributionRowsMax)
+	sample := a.sampleRows(min(max(attributionBytes/len(a.model), attributionRowsMin), attributionRowsMax))
 	width, outputs := len(sample.Features), explainer.Outputs()
 	row, to := make([]float32, width), make([]float64, width*outputs)
 	sums := make([]float64, width)
@@ -174,7 +186,7 @@ func (a *artifact) attributions() ([]float64, error) {
 func (a *artifact) limits() []string {
 	limits := slices.Clone(a.warnings)
 	t := a.data.Table
-	if t.Times != nil && t.Carried.Column(a.Spec.Time) != nil {
+	if a.dated() {
 		limits = append(limits, fmt.Sprintf("It learnt from rows up to %s; what changed after that it does not know.", time.UnixMicro(slices.Max(t.Times)).UTC().Format(time.DateOnly)))
 	}
 	if t.Task == learn.Binary && a.Spec.Calibrate.Method == "" && t.Weights != nil {

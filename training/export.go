@@ -11,6 +11,7 @@ import (
 	"github.com/millrace-ml/millrace/engine/onnx"
 	"github.com/millrace-ml/millrace/engine/tensor"
 	"github.com/millrace-ml/millrace/featurestore/column"
+	"github.com/millrace-ml/millrace/training/baseline"
 	"github.com/millrace-ml/millrace/training/calibration"
 	"github.com/millrace-ml/millrace/training/learn"
 )
@@ -98,12 +99,28 @@ func (s *scorer) predict(t *learn.Table) []float32 {
 	return raw
 }
 
+// follow is predict for rows that are judged by: a baseline that goes by the label of the
+// row before, which no request has, is given it.
+func (s *scorer) follow(t *learn.Table) []float32 {
+	follower, ok := s.model.(baseline.Follower)
+	if !ok {
+		return s.predict(t)
+	}
+	raw := make([]float32, t.Rows()*s.model.Outputs())
+	follower.Follow(t, raw)
+	if s.calibrator != nil {
+		s.calibrator.Apply(raw, raw)
+	}
+	return raw
+}
+
 // export writes a scorer as ONNX, with the signature in its metadata.
 func export(name string, s *scorer, features []learn.Feature, signature Signature) ([]byte, error) {
 	b := onnx.NewBuilder(name)
 	b.Opset("", learn.Opset)
 	b.Opset(learn.DomainML, learn.OpsetML)
 	g := learn.NewGraph(b, "", features)
+	g.Reserve(InputName, LabelName, ProbabilitiesName, PredictionName)
 	g.Matrix = exportInputs(g)
 	scores, err := s.model.Export(g)
 	if err != nil {
@@ -136,7 +153,7 @@ func exportInputs(g *learn.Graph) string {
 	if texts {
 		return exportNamedInputs(g)
 	}
-	name := g.Name(InputName)
+	name := InputName
 	g.Input(name, tensor.FP32, onnx.Symbol("rows"), onnx.Extent(int64(len(g.Features))))
 	if !categorical {
 		return name
@@ -158,8 +175,11 @@ func exportInputs(g *learn.Graph) string {
 
 func exportNamedInputs(g *learn.Graph) string {
 	parts := make([]string, len(g.Features))
+	for _, f := range g.Features { // before anything else is named
+		g.Reserve(f.Name)
+	}
 	for i, f := range g.Features {
-		name, datatype := g.Name(f.Name), tensor.FP32
+		name, datatype := f.Name, tensor.FP32
 		if isText(f) {
 			datatype = tensor.Bytes
 		}
@@ -191,7 +211,7 @@ func exportCodes(g *learn.Graph, f learn.Feature, name string) string {
 	if !isText(f) {
 		numbers := make([]float32, len(codes))
 		for i, text := range f.Categories {
-			v, _ := strconv.ParseFloat(text, 32) // written by textOf
+			v, _ := strconv.ParseFloat(text, 32) // written by categoryOf
 			numbers[i] = float32(v)
 		}
 		keys = onnx.FloatsAttribute("keys_floats", numbers...)
@@ -211,7 +231,11 @@ func exportOutputs(g *learn.Graph, scores string, classes []string) {
 		return
 	}
 	g.Node("Identity", []string{scores}, []string{ProbabilitiesName})
-	g.Node("ArgMax", []string{ProbabilitiesName}, []string{LabelName}, onnx.IntAttribute("axis", 1), onnx.IntAttribute("keepdims", 0))
+	attributes := []onnx.Attribute{onnx.IntAttribute("axis", 1), onnx.IntAttribute("keepdims", 0)}
+	if len(classes) == 2 { // a probability of just one half is positive, as the evaluator has it
+		attributes = append(attributes, onnx.IntAttribute("select_last_index", 1))
+	}
+	g.Node("ArgMax", []string{ProbabilitiesName}, []string{LabelName}, attributes...)
 	g.Output(LabelName, tensor.Int64, rows)
 	g.Output(ProbabilitiesName, tensor.FP32, rows, onnx.Extent(int64(len(classes))))
 }

@@ -35,6 +35,7 @@ func (b *builder) finish(ctx context.Context, r *Result, methodName string) (*Re
 	var valid, calibrate []int32
 	if b.Spec.Calibrate.Method != "" {
 		train, calibrate = b.cutShare(train, b.Spec.Calibrate.Share)
+		b.calibrated = len(calibrate)
 	}
 	if b.Spec.Final.Valid > 0 {
 		train, valid = b.cutShare(train, b.Spec.Final.Valid)
@@ -85,9 +86,13 @@ func (b *builder) check(ctx context.Context, model []byte, s *scorer, dir string
 	if len(got) != len(want) {
 		return fmt.Errorf("the exported model gives %d predictions for %d rows", len(got), t.Rows())
 	}
+	absolute, relative := 1e-4, 1e-3
+	if b.task == learn.Regression { // whose unit may be anything
+		absolute, relative = 1e-3*float64(slices.Max(want)-slices.Min(want)), 1e-5
+	}
 	for i := range want {
 		// Rounding differs between the orders of summation; a tree's threshold does not.
-		if d := math.Abs(float64(got[i] - want[i])); !(d <= 1e-4+1e-3*math.Abs(float64(want[i]))) {
+		if d := math.Abs(float64(got[i] - want[i])); !(d <= absolute+relative*math.Abs(float64(want[i]))) {
 			return fmt.Errorf("the exported model predicts %v for row %d where %v was learnt: the export is wrong and was not kept", got[i], i/max(1, len(want)/t.Rows())+1, want[i])
 		}
 	}

@@ -17,12 +17,18 @@ import (
 
 // fold is rows to fit on and rows to judge by.
 type fold struct {
-	name                   string
-	train, valid           *learn.Table
-	calibrate, test        *learn.Table
-	testRows               []int32
-	trainCount, validCount int
+	name                          string
+	train, valid, calibrate, test []int32
+	// held are their tables, nil where all folds' would take too much memory.
+	held *parts
 }
+
+// parts are the tables of a fold; valid and calibrate may be nil.
+type parts struct{ train, valid, calibrate, test *learn.Table }
+
+// heldCellsMax bounds the numbers of the folds' tables that are held, of 4 bytes each. Those
+// of more are made each time that they are looked at.
+const heldCellsMax = 1 << 28
 
 // defaultTestShare is what is judged by where no split is given.
 const defaultTestShare = 0.2
@@ -61,6 +67,9 @@ func (b *builder) makeDefaultFold() error {
 		return fmt.Errorf("%w: %d rows are too few to learn from and to judge by", learn.ErrData, len(order))
 	}
 	train, last := b.cut(order, len(order)-test)
+	if len(train) == 0 || len(last) == 0 {
+		return fmt.Errorf("%w: all rows are of one time or group: none are left to judge by", learn.ErrData)
+	}
 	b.addFold("last", train, nil, nil, last)
 	return nil
 }
@@ -77,10 +86,41 @@ func (b *builder) addFold(name string, train, valid, calibrate, test []int32) {
 	if b.Spec.Final.Valid > 0 && len(valid) == 0 {
 		train, valid = b.cutShare(train, b.Spec.Final.Valid)
 	}
-	f := fold{name: name, train: b.take(train), valid: b.take(valid), calibrate: b.take(calibrate), test: b.take(test), testRows: test}
-	f.test.Carried = b.data.Table.Carried.Select(test)
-	f.trainCount, f.validCount = len(train), len(valid)
-	b.folds = append(b.folds, f)
+	b.folds = append(b.folds, fold{name: name, train: train, valid: valid, calibrate: calibrate, test: test})
+}
+
+// hold makes the folds' tables, if that is not too much memory.
+func (b *builder) hold() {
+	rows := 0
+	for _, f := range b.folds {
+		rows += len(f.train) + len(f.valid) + len(f.calibrate) + len(f.test)
+	}
+	if rows*(len(b.data.Table.Features)+1) > heldCellsMax {
+		return
+	}
+	for i := range b.folds {
+		b.folds[i].held = b.partsOf(&b.folds[i])
+	}
+}
+
+// partsOf are the tables of a fold.
+func (b *builder) partsOf(f *fold) *parts {
+	if f.held != nil {
+		return f.held
+	}
+	p := &parts{train: b.take(f.train), valid: b.take(f.valid), calibrate: b.take(f.calibrate)}
+	p.test = b.testOf(f)
+	return p
+}
+
+// testOf is the table that a fold is judged by, with what is carried.
+func (b *builder) testOf(f *fold) *learn.Table {
+	if f.held != nil {
+		return f.held.test
+	}
+	t := b.take(f.test)
+	t.Carried = b.data.Table.Carried.Select(f.test)
+	return t
 }
 
 // take is the table of some rows, nil for none.
@@ -91,16 +131,24 @@ func (b *builder) take(rows []int32) *learn.Table {
 	return b.data.Table.Select(rows)
 }
 
+// byTime says that shares of the rows are the last ones. They are not where groups are kept
+// whole.
+func (b *builder) byTime() bool {
+	plan := b.Spec.Split
+	return b.data.Table.Times != nil && (plan == nil || plan.Method != split.MethodGroup)
+}
+
 // orderRows has all rows by time; without times, by a hash of the seed and their group or
 // number, which is as good as at random and the same each time.
 func (b *builder) orderRows() []int32 {
 	t := b.data.Table
 	order := make([]int32, t.Rows())
 	keys := make([]uint64, len(order))
+	byTime := b.byTime()
 	for i := range order {
 		order[i] = int32(i)
 		switch {
-		case t.Times != nil:
+		case byTime:
 			keys[i] = uint64(t.Times[i]) ^ 1<<63
 		case t.Groups != nil:
 			keys[i] = mix(b.Spec.Seed, uint64(t.Groups[i]))
@@ -120,25 +168,40 @@ func mix(seed, n uint64) uint64 {
 	return x ^ x>>33
 }
 
-// cut divides ordered rows near a place: a group that is cut there by a division at random
-// stays whole on the first side.
+// cut divides ordered rows near a place. Rows of one time, or of one group where rows are
+// divided at random, are all on one side: the last one, or the first one if they are the
+// first rows. It is nothing that is on the last side if all rows are alike.
 func (b *builder) cut(order []int32, at int) (first, last []int32) {
 	t := b.data.Table
-	if t.Times == nil && t.Groups != nil {
-		for at < len(order)-1 && t.Groups[order[at]] == t.Groups[order[at-1]] {
-			at++
+	together := func(i int) bool { // i with the row before it
+		switch {
+		case b.byTime():
+			return t.Times[order[i]] == t.Times[order[i-1]]
+		case t.Groups != nil:
+			return t.Groups[order[i]] == t.Groups[order[i-1]]
 		}
+		return false
+	}
+	border := at
+	for border > 0 && border < len(order) && together(border) {
+		border--
+	}
+	for border == 0 && at < len(order) && (at == 0 || together(at)) {
+		at++
+	}
+	if border > 0 {
+		at = border
 	}
 	return order[:at], order[at:]
 }
 
 // cutShare takes a share of some rows away, the last ones.
 func (b *builder) cutShare(rows []int32, share float64) (rest, taken []int32) {
-	member := make(map[int32]bool, len(rows))
+	member := make([]bool, b.data.Table.Rows())
 	for _, row := range rows {
 		member[row] = true
 	}
-	var order []int32
+	order := make([]int32, 0, len(rows))
 	for _, row := range b.orderRows() {
 		if member[row] {
 			order = append(order, row)

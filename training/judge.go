@@ -49,18 +49,19 @@ func (b *builder) judge(ctx context.Context, c Candidate) (CandidateScore, error
 func (b *builder) scoreFolds(ctx context.Context, method *learn.Method, score *CandidateScore) error {
 	for i := range b.folds {
 		f := &b.folds[i]
+		p := b.partsOf(f)
 		var curves []curve
 		progress := func(step, total int, metrics map[string]float64) error {
 			b.Progress(fmt.Sprintf("%s, fold %s", score.Name, f.name), step, total)
 			curves = recordCurves(curves, step, metrics)
 			return ctx.Err()
 		}
-		s, err := b.fit(ctx, method, score.Parameters, f.train, f.valid, f.calibrate, progress)
+		s, err := b.fit(ctx, method, score.Parameters, p.train, p.valid, p.calibrate, progress)
 		if err != nil {
 			return fmt.Errorf("fold %s: %w", f.name, err)
 		}
-		predictions := s.predict(f.test)
-		metrics, err := b.measure(f.test, predictions)
+		predictions := s.follow(p.test)
+		metrics, err := b.measure(p.test, predictions)
 		if err != nil {
 			return fmt.Errorf("fold %s: %w", f.name, err)
 		}
@@ -121,6 +122,9 @@ func (b *builder) calibrate(model learn.Model, rows *learn.Table) (*calibration.
 	if b.task == learn.Regression {
 		return nil, nil
 	}
+	if rows == nil && b.Spec.Calibrate.Method != "" {
+		return nil, fmt.Errorf("%w: no rows are left for it", learn.ErrData)
+	}
 	if rows == nil {
 		return calibration.Fit(calibration.None, model.Outputs(), nil, nil, nil)
 	}
@@ -129,7 +133,20 @@ func (b *builder) calibrate(model learn.Model, rows *learn.Table) (*calibration.
 	}
 	raw := make([]float32, rows.Rows()*model.Outputs())
 	model.Predict(rows.Values, raw)
-	return calibration.Fit(b.Spec.Calibrate.Method, model.Outputs(), raw, rows.Labels, rows.Weights)
+	return calibration.Fit(b.Spec.Calibrate.Method, model.Outputs(), raw, rows.Labels, b.rowWeights(rows))
+}
+
+// rowWeights are the weights of rows without those of their classes, which make a model
+// look at rare classes but are no part of how often these come about.
+func (b *builder) rowWeights(t *learn.Table) []float32 {
+	if b.data.ClassFactors == nil {
+		return t.Weights
+	}
+	weights := make([]float32, t.Rows())
+	for row, label := range t.Labels {
+		weights[row] = t.Weights[row] / b.data.ClassFactors[int(label)]
+	}
+	return weights
 }
 
 // checkClasses refuses rows that lack a class.
@@ -197,11 +214,12 @@ func (b *builder) trial(ctx context.Context, method *learn.Method, metric string
 	sum, defined := 0.0, 0
 	for i := range b.folds {
 		f := &b.folds[i]
-		s, err := b.fit(ctx, method, parameters, f.train, f.valid, f.calibrate, nil)
+		p := b.partsOf(f)
+		s, err := b.fit(ctx, method, parameters, p.train, p.valid, p.calibrate, nil)
 		if err != nil {
 			return 0, fmt.Errorf("fold %s: %w", f.name, err)
 		}
-		metrics, err := b.measure(f.test, s.predict(f.test))
+		metrics, err := b.measure(p.test, s.predict(p.test))
 		if err != nil {
 			return 0, fmt.Errorf("fold %s: %w", f.name, err)
 		}

@@ -9,10 +9,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"github.com/millrace-ml/millrace/kernels/cpu"
 	"github.com/millrace-ml/millrace/training/learn"
@@ -94,7 +96,7 @@ func versionsOf(program string) map[string]string {
 func (b *builder) manifest(r *Result, methodName string) *Manifest {
 	m := &Manifest{
 		Version: manifestVersion, Spec: b.Spec, Candidate: r.Chosen, Method: methodName, Parameters: r.Parameters,
-		Data:     ManifestData{Path: b.data.Path, SHA256: b.data.SHA256, Bytes: b.data.Bytes, Rows: b.data.Table.Rows()},
+		Data:     ManifestData{Path: b.DataName, SHA256: b.data.SHA256, Bytes: b.data.Bytes, Rows: b.data.Table.Rows()},
 		Versions: versionsOf(b.Version), CPU: cpu.Active().String(),
 		Model: ManifestFileEntry{Path: modelFile, SHA256: r.SHA256, Bytes: r.Bytes},
 	}
@@ -105,9 +107,7 @@ func (b *builder) manifest(r *Result, methodName string) *Manifest {
 	if b.fixed != nil {
 		m.Candidates = b.fixed.Candidates
 	}
-	if b.data.Manifest != nil {
-		m.Data.Manifest = b.data.Manifest.Hash
-	}
+	m.Data.Manifest = b.data.manifestHash()
 	return m
 }
 
@@ -155,7 +155,18 @@ func (m *Manifest) checkData(d *Data) error {
 	if d.SHA256 != m.Data.SHA256 {
 		return fmt.Errorf("%w: %s has the hash %.12s; the model was made of %.12s", ErrManifest, d.Path, d.SHA256, m.Data.SHA256)
 	}
+	if hash := d.manifestHash(); hash != m.Data.Manifest {
+		return fmt.Errorf("%w: the manifest beside %s has the hash %.12q; that of the training set had %.12q", ErrManifest, d.Path, hash, m.Data.Manifest)
+	}
 	return nil
+}
+
+// manifestHash is that of the training set's own manifest, empty if it has none.
+func (d *Data) manifestHash() string {
+	if d.Manifest == nil {
+		return ""
+	}
+	return d.Manifest.Hash
 }
 
 // Reproduce makes the model of a manifest again: the chosen candidate is fitted on the
@@ -172,8 +183,9 @@ func Reproduce(ctx context.Context, m *Manifest, o Options) (*Result, error) {
 		return r, err
 	}
 	problem := fmt.Errorf("%w: the model has the hash %.12s, it had %.12s", ErrManifest, r.SHA256, m.Model.SHA256)
-	for name, version := range versionsOf(o.Version) {
-		if m.Versions[name] != version {
+	versions := versionsOf(o.Version)
+	for _, name := range slices.Sorted(maps.Keys(versions)) {
+		if version := versions[name]; m.Versions[name] != version {
 			problem = fmt.Errorf("%w; %s is %s, it was %s", problem, name, version, m.Versions[name])
 		}
 	}

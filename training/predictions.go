@@ -54,20 +54,21 @@ func (b *builder) scoreNames(candidate string) []string {
 // predictionsOf is the batch of a fold, in the columns' order.
 func (b *builder) predictionsOf(fold int, columns []source.ParquetColumn, scores []CandidateScore) *column.Batch {
 	f := &b.folds[fold]
-	rows := f.test.Rows()
+	test := b.testOf(f)
+	rows := test.Rows()
 	batch := &column.Batch{Rows: rows, Columns: make([]column.Column, 0, len(columns))}
 	name, label := column.Column{Name: "fold", Type: column.String}, column.Column{Name: "label", Type: column.Float64}
 	for row := range rows {
 		name.AppendText(f.name)
-		label.AppendNumber(float64(f.test.Labels[row]))
+		label.AppendNumber(float64(test.Labels[row]))
 	}
 	batch.Columns = append(batch.Columns, name, label)
-	for _, c := range f.test.Carried.Columns {
+	for _, c := range test.Carried.Columns {
 		if c.Name != "fold" && c.Name != "label" {
 			batch.Columns = append(batch.Columns, c)
 		}
 	}
-	outputs := f.test.Outputs()
+	outputs := test.Outputs()
 	for _, s := range scores {
 		for k, name := range b.scoreNames(s.Name) {
 			c := column.Column{Name: name, Type: column.Float64}

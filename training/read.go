@@ -30,6 +30,10 @@ type Data struct {
 	// Manifest is that of dataset.Build, nil if the file was made elsewhere.
 	Manifest *dataset.Manifest
 	Table    *learn.Table
+	// ClassFactors are what the weights of rows were multiplied by, by class; nil for none.
+	ClassFactors []float32
+	// Warnings say what a model will not see as it was meant.
+	Warnings []string
 }
 
 // FormatOf tells a file's format by its name.
@@ -74,8 +78,16 @@ func Read(ctx context.Context, s *Spec, path string) (*Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.Table, err = makeTable(s, roles, batch); err != nil {
+	if d.Table, d.ClassFactors, err = makeWeighted(s, roles, batch); err == nil {
+		err = checkNames(d.Table)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	for i, f := range d.Table.Features {
+		if warning := inexact(f, &batch.Columns[roles.features[i]]); warning != "" {
+			d.Warnings = append(d.Warnings, warning)
+		}
 	}
 	return d, nil
 }

@@ -181,6 +181,9 @@ func Parse(file string, data []byte) (specs map[string]*Spec, err error) {
 			specs, err = nil, fmt.Errorf("%w: %s: the file cannot be parsed: %v", ErrSpec, file, fault)
 		}
 	}()
+	if err := checkYAML(data); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrSpec, file, err)
+	}
 	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&root); err != nil {
 		return nil, fmt.Errorf("%w: %s: %s", ErrSpec, file, yaml.FormatError(err, false, true))
 	}
@@ -303,6 +306,9 @@ func (s *Spec) validateCandidates(task learn.Task) error {
 		}
 		if _, err := m.Complete(c.Parameters); err != nil {
 			bad(err)
+		}
+		if c.Method == methodLast {
+			bad(fmt.Errorf("%s cannot be served: it is a baseline of prequential splits", c.Method))
 		}
 		if c.Search != nil {
 			if err := c.Search.validate(m); err != nil {

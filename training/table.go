@@ -20,12 +20,18 @@ const classesMax = 1024
 
 // makeTable turns columns into what methods learn from.
 func makeTable(s *Spec, r *roles, b *column.Batch) (*learn.Table, error) {
+	t, _, err := makeWeighted(s, r, b)
+	return t, err
+}
+
+// makeWeighted is makeTable with the weights of classes, nil for none.
+func makeWeighted(s *Spec, r *roles, b *column.Batch) (*learn.Table, []float32, error) {
 	if b.Rows == 0 {
-		return nil, fmt.Errorf("%w: there are no rows", learn.ErrData)
+		return nil, nil, fmt.Errorf("%w: there are no rows", learn.ErrData)
 	}
 	task, err := learn.ParseTask(s.Task)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	t := &learn.Table{Task: task}
 	var problems []error
@@ -45,10 +51,11 @@ func makeTable(s *Spec, r *roles, b *column.Batch) (*learn.Table, error) {
 		t.Groups = numberGroups(&b.Columns[r.group])
 	}
 	if err := errors.Join(problems...); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := weighClasses(t, s.ClassWeights); err != nil {
-		return nil, err
+	factors, err := weighClasses(t, s.ClassWeights)
+	if err != nil {
+		return nil, nil, err
 	}
 	t.Carried = &column.Batch{Rows: b.Rows}
 	for _, place := range append(slices.Clone(r.carried), r.time, r.group) {
@@ -56,7 +63,42 @@ func makeTable(s *Spec, r *roles, b *column.Batch) (*learn.Table, error) {
 			t.Carried.Columns = append(t.Carried.Columns, b.Columns[place])
 		}
 	}
-	return t, nil
+	return t, factors, nil
+}
+
+// inexact warns of whole numbers that 32-bit floats do not hold: times in microseconds, and
+// long numbers of things.
+func inexact(f learn.Feature, c *column.Column) string {
+	if c.Type != column.Int64 && c.Type != column.Timestamp {
+		return ""
+	}
+	for row, v := range c.Ints {
+		if !c.Null(row) && int64(float32(v)) != v {
+			return fmt.Sprintf("feature %s has whole numbers that are rounded, as %d is to %.0f: features are 32-bit floats. Learn from a difference, or from parts of it", f.Name, v, float32(v))
+		}
+	}
+	return ""
+}
+
+// checkNames refuses features that a model cannot have side by side.
+func checkNames(t *learn.Table) error {
+	var problems []error
+	texts := slices.ContainsFunc(t.Features, isText)
+	outputs := []string{LabelName, ProbabilitiesName}
+	if t.Task == learn.Regression {
+		outputs = []string{PredictionName}
+	}
+	seen := make(map[string]bool)
+	for _, f := range t.Features {
+		if seen[f.Name] {
+			problems = append(problems, fmt.Errorf("%w: the feature %s is listed twice", ErrSpec, f.Name))
+		}
+		seen[f.Name] = true
+		if texts && slices.Contains(outputs, f.Name) {
+			problems = append(problems, fmt.Errorf("%w: the feature %s has the name of an output of the model: rename the column", ErrSpec, f.Name))
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // makeFeature makes 32-bit numbers of a column.
@@ -68,6 +110,9 @@ func makeFeature(s *Spec, c *column.Column) (learn.Feature, []float32, error) {
 	}
 	if f.Categorical {
 		values := numberCategories(&f, c)
+		if len(f.Categories) == 0 {
+			return f, nil, emptyFeature(c.Name)
+		}
 		return f, values, nil
 	}
 	values := make([]float32, c.Len())
@@ -82,9 +127,13 @@ func makeFeature(s *Spec, c *column.Column) (learn.Feature, []float32, error) {
 		}
 	}
 	if missing == len(values) {
-		return f, nil, fmt.Errorf("%w: feature %s has no value in any row; leave it out (exclude: [%s]) or mend its source", learn.ErrData, c.Name, c.Name)
+		return f, nil, emptyFeature(c.Name)
 	}
 	return f, values, nil
+}
+
+func emptyFeature(name string) error {
+	return fmt.Errorf("%w: feature %s has no value in any row; leave it out (exclude: [%s]) or mend its source", learn.ErrData, name, name)
 }
 
 // numberOf is a value as a number, NaN for null.
@@ -95,7 +144,21 @@ func numberOf(c *column.Column, row int) float64 {
 	return c.Number(row)
 }
 
-// textOf is a value as a category's or a class's text; false for null.
+// categoryOf is a value as a category's text; false for none. Requests have 32-bit numbers,
+// so that numbers which those cannot tell apart are one category; and a missing text is an
+// empty one in them, so that an empty one is missing.
+func categoryOf(c *column.Column, row int) (string, bool) {
+	if c.Type == column.String {
+		return c.Texts[row], !c.Null(row) && c.Texts[row] != ""
+	}
+	v := float64(float32(numberOf(c, row))) + 0 // -0 becomes 0
+	if v == math.Trunc(v) && math.Abs(v) < 1<<62 {
+		return strconv.FormatInt(int64(v), 10), true
+	}
+	return strconv.FormatFloat(v, 'g', -1, 32), v-v == 0
+}
+
+// textOf is a value as a class's or a group's text; false for null.
 func textOf(c *column.Column, row int) (string, bool) {
 	switch c.Type {
 	case column.String:
@@ -104,14 +167,14 @@ func textOf(c *column.Column, row int) (string, bool) {
 		return strconv.FormatInt(c.Ints[row], 10), !c.Null(row)
 	}
 	v := numberOf(c, row)
-	return strconv.FormatFloat(v, 'g', -1, 64), v == v
+	return strconv.FormatFloat(v, 'f', -1, 64), v == v
 }
 
 // numberCategories gives codes to the most frequent categories, in the order of their texts.
 func numberCategories(f *learn.Feature, c *column.Column) []float32 {
 	counts := make(map[string]int)
 	for row := range c.Len() {
-		if text, ok := textOf(c, row); ok {
+		if text, ok := categoryOf(c, row); ok {
 			counts[text]++
 		}
 	}
@@ -127,7 +190,7 @@ func numberCategories(f *learn.Feature, c *column.Column) []float32 {
 	}
 	values := make([]float32, c.Len())
 	for row := range values {
-		text, ok := textOf(c, row)
+		text, ok := categoryOf(c, row)
 		code, known := codes[text]
 		if !ok || !known {
 			code = float32(math.NaN())
@@ -150,7 +213,7 @@ func setLabels(t *learn.Table, s *Spec, c *column.Column) error {
 			}
 			t.Labels[row] = float32(v)
 		}
-		return nil
+		return checkRounding(t, c)
 	}
 	numbers := make(map[string]float32)
 	for row := range t.Labels {
@@ -169,6 +232,26 @@ func setLabels(t *learn.Table, s *Spec, c *column.Column) error {
 	for row := range t.Labels {
 		text, _ := textOf(c, row)
 		t.Labels[row] = numbers[text]
+	}
+	return nil
+}
+
+// roundingMax is how much of the spread of labels may be lost by 32 bits.
+const roundingMax = 0.01
+
+// checkRounding refuses labels that 32-bit floats cannot tell apart well enough, such as
+// values about ten million that differ by one.
+func checkRounding(t *learn.Table, c *column.Column) error {
+	n, mean, lost, spread := float64(t.Rows()), 0.0, 0.0, 0.0
+	for row := range t.Labels {
+		mean += numberOf(c, row) / n
+	}
+	for row, y := range t.Labels {
+		v := numberOf(c, row)
+		lost, spread = lost+math.Abs(v-float64(y))/n, spread+math.Abs(v-mean)/n
+	}
+	if lost > roundingMax*spread && spread > 0 {
+		return fmt.Errorf("%w: the label %s is about %g and differs by %.3g on average, which 32-bit floats do not hold: subtract a constant from it", learn.ErrData, c.Name, mean, spread)
 	}
 	return nil
 }
@@ -257,21 +340,21 @@ func numberGroups(c *column.Column) []int32 {
 	return groups
 }
 
-// weighClasses multiplies weights by those of classes.
-func weighClasses(t *learn.Table, w ClassWeights) error {
+// weighClasses multiplies weights by those of classes, which it returns; nil for none.
+func weighClasses(t *learn.Table, w ClassWeights) ([]float32, error) {
 	if !w.Balanced && len(w.ByClass) == 0 {
-		return nil
+		return nil, nil
 	}
-	factors := make([]float64, len(t.Classes))
+	factors := make([]float32, len(t.Classes))
 	for i := range factors {
 		factors[i] = 1
 	}
 	for class, factor := range w.ByClass {
 		i := slices.Index(t.Classes, class)
 		if i < 0 {
-			return fmt.Errorf("%w: class_weights has the class %q; there are %v", ErrSpec, class, t.Classes)
+			return nil, fmt.Errorf("%w: class_weights has the class %q; there are %v", ErrSpec, class, t.Classes)
 		}
-		factors[i] = factor
+		factors[i] = float32(factor)
 	}
 	if w.Balanced { // as scikit-learn: rows / (classes x rows of the class)
 		counts := make([]float64, len(t.Classes))
@@ -279,13 +362,13 @@ func weighClasses(t *learn.Table, w ClassWeights) error {
 			counts[int(label)]++
 		}
 		for i, count := range counts {
-			factors[i] = float64(t.Rows()) / (float64(len(counts)) * count)
+			factors[i] = float32(float64(t.Rows()) / (float64(len(counts)) * count))
 		}
 	}
 	weights := make([]float32, t.Rows())
 	for row, label := range t.Labels {
-		weights[row] = t.Weight(row) * float32(factors[int(label)])
+		weights[row] = t.Weight(row) * factors[int(label)]
 	}
 	t.Weights = weights
-	return nil
+	return factors, nil
 }

@@ -51,7 +51,7 @@ func categoryNumber(f learn.Feature, v float32) float32 {
 	if !f.Categorical || isText(f) || v != v {
 		return v
 	}
-	number, _ := strconv.ParseFloat(f.Categories[int(v)], 32) // written by textOf
+	number, _ := strconv.ParseFloat(f.Categories[int(v)], 32) // written by categoryOf
 	return float32(number)
 }
 

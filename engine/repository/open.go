@@ -115,7 +115,7 @@ type opener struct {
 // failure it gives back all it took.
 func (o *opener) open(ctx context.Context) (v *Version, err error) {
 	v = &Version{
-		Model: o.src.model, Number: o.number, source: o.src.versions[o.number], folder: o.src.folder.retain(),
+		Model: o.src.model, Number: o.number, source: o.src.versions[o.number], dir: o.src.versionDir(o.number), folder: o.src.folder.retain(),
 		drained: make(chan struct{}), released: make(chan struct{}),
 	}
 	defer func() {

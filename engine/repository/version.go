@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/cpu"
 
 	"github.com/millrace-ml/millrace/engine"
+	"github.com/millrace-ml/millrace/engine/internal/modelfile"
 	"github.com/millrace-ml/millrace/engine/modelconfig"
 )
 
@@ -39,6 +40,7 @@ type Version struct {
 	Steps []Step
 
 	model  engine.Model
+	dir    string      // of the version
 	folder *overlay    // files sent with the load, nil when read from the repository
 	source fingerprint // the files it was read from
 
@@ -88,6 +90,10 @@ func (v *Version) announceDrain() {
 		close(v.drained)
 	}
 }
+
+// ModelFile is the ONNX file that the version was loaded from, as far as the repository's
+// files were not replaced since.
+func (v *Version) ModelFile() (string, error) { return modelfile.Find(v.dir, v.Config) }
 
 // InFlight is the number of requests that hold the version now.
 func (v *Version) InFlight() int64 {

@@ -3,8 +3,11 @@
 package report
 
 import (
+	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
 	"testing"
@@ -111,7 +114,7 @@ func TestJUnitCounts(t *testing.T) {
 		if err := xml.Unmarshal([]byte(written(t, "xml", sample())), &suites); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		r, s := sample(), suites.Suite
+		r, s := sample(), suites.Suites[0]
 		failed, _ := r.broken()
 		failures := 0
 		seen := map[string]bool{}
@@ -152,6 +155,28 @@ func TestPercent(t *testing.T) {
 	for v, want := range map[float64]string{0: "0.00 %", 0.00001: "< 0.01 %", 0.0084: "0.84 %", 0.5: "50.0 %", 0.99982: "> 99.9 %", 1: "100.0 %"} {
 		if got := percent(v); got != want {
 			t.Errorf("percent(%g) = %q, want %q", v, got, want)
+		}
+	}
+}
+
+// TestSeveralReportsAreOneDocument: an XML file has one root.
+func TestSeveralReportsAreOneDocument(t *testing.T) {
+	var b bytes.Buffer
+	if err := WriteJUnitAll(&b, []*Report{{Title: "one", Verdict: Pass}, {Title: "two", Verdict: Fail}}); err != nil {
+		t.Fatal(err)
+	}
+	var read junitSuites
+	d := xml.NewDecoder(&b)
+	if err := d.Decode(&read); err != nil || len(read.Suites) != 2 || read.Suites[1].ID != 1 {
+		t.Errorf("%+v, %v", read, err)
+	}
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if space, ok := token.(xml.CharData); !ok || len(bytes.TrimSpace(space)) > 0 {
+			t.Fatalf("%v, %v follow the document", token, err)
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 
 // The shape is what the schemas of Jenkins and of windyroad/JUnit-Schema both allow.
 type junitSuites struct {
-	XMLName xml.Name   `xml:"testsuites"`
-	Suite   junitSuite `xml:"testsuite"`
+	XMLName xml.Name     `xml:"testsuites"`
+	Suites  []junitSuite `xml:"testsuite"`
 }
 
 type junitSuite struct {
@@ -52,7 +52,27 @@ type junitFailure struct {
 // WriteJUnit writes a test case for each gate, as XML that test reports of build servers
 // understand. A gate that does not hold is a failure; one that only warns passes and is
 // told in the suite's output.
-func WriteJUnit(w io.Writer, r *Report) error {
+func WriteJUnit(w io.Writer, r *Report) error { return WriteJUnitAll(w, []*Report{r}) }
+
+// WriteJUnitAll writes one document with a suite for each report.
+func WriteJUnitAll(w io.Writer, reports []*Report) error {
+	var all junitSuites
+	for i, r := range reports {
+		suite := junitOf(r)
+		suite.ID = i
+		all.Suites = append(all.Suites, suite)
+	}
+	data, err := xml.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write report as JUnit: %w", err)
+	}
+	if _, err := io.WriteString(w, xml.Header+string(data)+"\n"); err != nil {
+		return fmt.Errorf("write report as JUnit: %w", err)
+	}
+	return nil
+}
+
+func junitOf(r *Report) junitSuite {
 	r = finite(r)
 	suite := junitSuite{
 		Package: "millrace.evaluate", Name: r.title(), Hostname: "localhost",
@@ -82,14 +102,7 @@ func WriteJUnit(w io.Writer, r *Report) error {
 		out = append(out, "leakage: "+findingWords(f))
 	}
 	suite.Tests, suite.Out = len(suite.Cases), strings.Join(out, "\n")
-	data, err := xml.MarshalIndent(junitSuites{Suite: suite}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write report as JUnit: %w", err)
-	}
-	if _, err := io.WriteString(w, xml.Header+string(data)+"\n"); err != nil {
-		return fmt.Errorf("write report as JUnit: %w", err)
-	}
-	return nil
+	return suite
 }
 
 // caseName names a gate; build servers take cases of one name for one, so that a second

@@ -5,6 +5,7 @@ package export
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,9 @@ const (
 	airflowTime = "{{ data_interval_end.isoformat() if data_interval_end is defined and data_interval_end else '' }}"
 )
 
+// airflowEnd is the step that says how a run ended. No task has its name, with a dash.
+const airflowEnd = "millrace-end"
+
 // Airflow writes a DAG file for Airflow 2.9 and later, and 3.
 func Airflow(p *pipeline.Pipeline, o Options) (string, error) {
 	if o.Operator == "" {
@@ -27,7 +31,7 @@ func Airflow(p *pipeline.Pipeline, o Options) (string, error) {
 	if err := o.check(o.Operator != "bash"); err != nil {
 		return "", err
 	}
-	w := &airflow{p: p, o: o}
+	w := &airflow{p: p, o: o, ends: slices.ContainsFunc(p.Tasks, (*pipeline.Task).LooksAtEnds)}
 	switch o.Operator {
 	case "bash":
 		w.operator, w.imports, w.step = "BashOperator", airflowBash, w.bash
@@ -38,6 +42,9 @@ func Airflow(p *pipeline.Pipeline, o Options) (string, error) {
 	default:
 		return "", fmt.Errorf("%w: operator %q, want bash, docker or kubernetes", ErrOptions, o.Operator)
 	}
+	if w.ends {
+		w.imports = airflowEmpty + w.imports
+	}
 	w.head()
 	for _, t := range p.Order() {
 		w.task(t)
@@ -47,6 +54,16 @@ func Airflow(p *pipeline.Pipeline, o Options) (string, error) {
 }
 
 const (
+	airflowParam = `try:
+    from airflow.sdk import Param
+except ImportError:  # Airflow 2
+    from airflow.models.param import Param
+`
+	airflowEmpty = `try:
+    from airflow.providers.standard.operators.empty import EmptyOperator
+except ImportError:  # Airflow 2
+    from airflow.operators.empty import EmptyOperator
+`
 	airflowBash = `try:
     from airflow.providers.standard.operators.bash import BashOperator
 except ImportError:  # Airflow 2
@@ -65,6 +82,7 @@ type airflow struct {
 	p                 *pipeline.Pipeline
 	o                 Options
 	operator, imports string
+	ends              bool // there are tasks that run after failures too
 	step              func(t *pipeline.Task, args []string)
 }
 
@@ -74,6 +92,9 @@ func (w *airflow) head() {
 	w.line("# Written by millrace from the pipeline %s (version %s): change that, and export it again.", w.p.Name, w.p.Hash)
 	w.line("from __future__ import annotations\n\nfrom datetime import timedelta\n\nimport pendulum\n")
 	w.line("try:\n    from airflow.sdk import DAG\nexcept ImportError:  # Airflow 2\n    from airflow import DAG")
+	if slices.ContainsFunc(w.p.Parameters, func(one pipeline.Parameter) bool { return one.Default == nil }) {
+		w.line("%s", strings.TrimSuffix(airflowParam, "\n"))
+	}
 	w.line("%s", w.imports)
 	w.line("with DAG(")
 	w.line("    dag_id=%s,", quote(w.p.Name))
@@ -107,7 +128,11 @@ func (w *airflow) head() {
 	if len(w.p.Parameters) > 0 {
 		w.line("    params={")
 		for _, parameter := range w.p.Parameters {
-			w.line("        %s: %s,", quote(parameter.Name), python(parameter.Default))
+			value := python(parameter.Default)
+			if parameter.Default == nil { // whoever starts a run has to give it
+				value = `Param(type=["string", "number", "boolean"])`
+			}
+			w.line("        %s: %s,", quote(parameter.Name), value)
 		}
 		w.line("    },")
 	}
@@ -186,9 +211,16 @@ func (w *airflow) edges() {
 			}
 		}
 	}
-	if !strings.Contains(w.String(), " >> ") {
-		w.line("    pass")
+	if !w.ends {
+		return
 	}
+	// Airflow judges a run by its last steps alone.
+	w.line("    # A run in which a task failed has failed, whatever ran after that.")
+	w.line("    tasks = [")
+	for _, t := range w.p.Order() {
+		w.line("        %s,", variable(t))
+	}
+	w.line("    ]\n    tasks >> EmptyOperator(task_id=%s, trigger_rule=\"none_failed\")", quote(airflowEnd))
 }
 
 func variable(t *pipeline.Task) string { return "task_" + t.Name }

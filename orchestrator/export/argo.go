@@ -4,6 +4,7 @@ package export
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 type object = yaml.MapSlice
 
 func field(name string, v any) yaml.MapItem { return yaml.MapItem{Key: name, Value: v} }
+
+// argoCronNameMax bounds the name of a CronWorkflow: its workflows get a time behind it.
+const argoCronNameMax = 52
 
 // Argo writes a Workflow for Argo Workflows 3.6 and later, or a CronWorkflow if the
 // pipeline has a schedule.
@@ -35,6 +39,9 @@ func Argo(p *pipeline.Pipeline, o Options) (string, error) {
 		seen[dashes(t.Name)] = t.Name
 	}
 	name := dashes(p.Name)
+	if p.Schedule != nil && len(name) > argoCronNameMax {
+		return "", fmt.Errorf("%w: the name %s has %d letters, and Argo allows a CronWorkflow %d", ErrOptions, name, len(name), argoCronNameMax)
+	}
 	spec := workflow(p, o)
 	kind := "Workflow"
 	metadata := object{field("generateName", name+"-")}
@@ -87,7 +94,16 @@ func workflow(p *pipeline.Pipeline, o Options) object {
 		templates = append(templates, template(p, t, o))
 	}
 	// A task that failed does not end the others: what does not wait for it goes on.
-	entry := object{field("name", "pipeline"), field("dag", object{field("failFast", false), field("tasks", steps)})}
+	dag := object{field("failFast", false)}
+	if slices.ContainsFunc(p.Tasks, (*pipeline.Task).LooksAtEnds) {
+		// Argo judges a run by its targets alone, which are the last tasks if none are named.
+		names := make([]string, len(p.Tasks))
+		for i, t := range p.Order() {
+			names[i] = dashes(t.Name)
+		}
+		dag = append(dag, field("target", strings.Join(names, " ")))
+	}
+	entry := object{field("name", "pipeline"), field("dag", append(dag, field("tasks", steps)))}
 	return append(spec, field("templates", append([]object{entry}, templates...)))
 }
 
@@ -111,7 +127,8 @@ func template(p *pipeline.Pipeline, t *pipeline.Task, o Options) object {
 	args := o.arguments(p, t, "{{workflow.name}}", at, func(name string) string { return "{{workflow.parameters." + name + "}}" })
 	one := object{field("name", dashes("task-"+t.Name))}
 	if d := t.LongestTime(); d > 0 {
-		one = append(one, field("activeDeadlineSeconds", int64((d+time.Minute).Seconds())))
+		// A text, as the limit below: the published schema has no numbers that may be templates.
+		one = append(one, field("activeDeadlineSeconds", fmt.Sprint(int64((d+time.Minute).Seconds()))))
 	}
 	if o.Again > 0 {
 		// Only for what is no fault of the task: its own retries are within the step.

@@ -75,7 +75,7 @@ func (o *Options) check(needImage bool) error {
 		errs = append(errs, fmt.Errorf("%w: again is %d, at most %d are allowed", ErrOptions, o.Again, pipeline.RetriesMax))
 	}
 	for _, text := range []string{o.Program, o.File, o.State, o.Image, o.Claim, o.Mount, o.Namespace} {
-		if strings.ContainsAny(text, "\n\r\x00") || strings.Contains(text, "{{") || strings.Contains(text, "{%") {
+		if strings.ContainsAny(text, "\n\r\x00") || strings.Contains(text, "{{") || strings.Contains(text, "{%") || strings.Contains(text, "{#") {
 			errs = append(errs, fmt.Errorf("%w: %q has a line feed or a template in it", ErrOptions, text))
 		}
 	}

@@ -57,6 +57,7 @@ func Kind(client *http.Client) orchestrator.Kind {
 			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 				return nil, fmt.Errorf("url is %q, want such as https://example.com/hook", t.with.URL)
 			}
+			t.service = u.Scheme + "://" + u.Host
 			return t, nil
 		},
 	}
@@ -65,6 +66,9 @@ func Kind(client *http.Client) orchestrator.Kind {
 type task struct {
 	client *http.Client
 	with   with
+	// service is the URL without its path: that of a webhook is a secret, which logs and
+	// states are not to have.
+	service string
 }
 
 // Run posts, a few times if need be.
@@ -108,12 +112,16 @@ func (t *task) post(ctx context.Context, c *orchestrator.Call, data []byte) (aft
 	}
 	response, err := t.client.Do(request)
 	if err != nil {
-		return 0, fmt.Errorf("notify: %w", err)
+		var with *url.Error // its text has the whole URL
+		if errors.As(err, &with) {
+			err = with.Err
+		}
+		return 0, fmt.Errorf("notify %s: %w", t.service, err)
 	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, answerBytesMax))
 	err = errors.Join(err, response.Body.Close())
 	if err != nil {
-		return 0, fmt.Errorf("notify %s: %w", t.with.URL, err)
+		return 0, fmt.Errorf("notify %s: %w", t.service, err)
 	}
 	fmt.Fprintf(c.Log, "%s: %s\n", response.Status, answer)
 	switch code := response.StatusCode; {
@@ -121,7 +129,7 @@ func (t *task) post(ctx context.Context, c *orchestrator.Call, data []byte) (aft
 		return 0, nil
 	case code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout:
 		seconds, _ := strconv.Atoi(response.Header.Get("Retry-After")) // a date is not waited for
-		return time.Duration(max(seconds, 0)) * time.Second, fmt.Errorf("notify %s: the service answers %s", t.with.URL, response.Status)
+		return time.Duration(max(seconds, 0)) * time.Second, fmt.Errorf("notify %s: the service answers %s", t.service, response.Status)
 	}
-	return 0, fmt.Errorf("%w: notify %s: the service answers %s: %s", orchestrator.ErrPermanent, t.with.URL, response.Status, answer)
+	return 0, fmt.Errorf("%w: notify %s: the service answers %s: %s", orchestrator.ErrPermanent, t.service, response.Status, answer)
 }

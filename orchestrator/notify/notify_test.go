@@ -54,6 +54,7 @@ func TestPosts(t *testing.T) {
 		{[]int{404}, 0, "answers 404: answer", true},
 		{[]int{302}, 0, "answers 302", true},
 		{[]int{500, 500, 500, 500}, 7 * time.Second, "answers 500", false},
+		{[]int{0, 0, 0, 0}, 7 * time.Second, "no route", false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &service{answers: c.answers}
@@ -66,6 +67,9 @@ func TestPosts(t *testing.T) {
 			err = task.Run(t.Context(), &orchestrator.Call{Pipeline: "p", Run: "r", Task: "t", Log: io.Discard})
 			if (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) || errors.Is(err, orchestrator.ErrPermanent) != c.permanent {
 				t.Errorf("%v: %v", c.answers, err)
+			}
+			if err != nil && strings.Contains(err.Error(), "hook") {
+				t.Errorf("the error has the path of the webhook: %v", err)
 			}
 			if time.Since(begin) != c.took || len(s.answers) != 0 {
 				t.Errorf("took %s, want %s; %d answers are left", time.Since(begin), c.took, len(s.answers))

@@ -115,13 +115,20 @@ type Decision struct {
 	// Arm of the experiment, and the probability with which it was drawn.
 	Arm        string
 	Propensity float64
-	// Degraded: a fallback answered; DegradedReason says why, Fallback which.
+	// Degraded: it did not take the whole way; DegradedReason says why, Fallback which step of
+	// the fallback answered, if one did.
 	Degraded                 bool
 	DegradedReason, Fallback string
 	// Repeated: it is that of an earlier request with the same key.
 	Repeated bool
 	// Features are there if asked for; texts have no value here.
 	Features []Feature
+	// Contributions are what each of Features added to the model's raw score, where the policy
+	// has attributions; with ContributionBase they sum to it. Unattributed says why there are
+	// none though they were asked for.
+	Contributions    []float64
+	ContributionBase float64
+	Unattributed     string
 	// The server's times.
 	FeaturesTime, ModelTime, TotalTime time.Duration
 	// Key is the idempotency key that was sent, Attempts how often.
@@ -170,12 +177,16 @@ func newDecision(m *millracev1.DecideResponse) (*Decision, error) {
 	if len(m.FeatureValues) != n || len(m.FeatureStatuses) != n {
 		return nil, malformed("decide", "%d names, %d values and %d statuses of features", n, len(m.FeatureValues), len(m.FeatureStatuses))
 	}
+	if len(m.Contributions) != n && len(m.Contributions) != 0 {
+		return nil, malformed("decide", "%d names and %d contributions of features", n, len(m.Contributions))
+	}
 	d := &Decision{
 		PredictionID: m.PredictionId, RequestID: m.RequestId, Decision: m.Decision, Score: m.Score,
 		Segment: m.Segment, Rule: m.Rule, Model: m.Model, ModelVersion: m.ModelVersion,
 		PolicyVersion: m.PolicyVersion, FeaturesVersion: m.FeaturesVersion, Arm: m.Arm, Propensity: m.Propensity,
 		Degraded: m.Degraded, DegradedReason: m.DegradedReason, Fallback: m.Fallback, Repeated: m.Repeated,
 		FeaturesTime: time.Duration(m.FeaturesNanos), ModelTime: time.Duration(m.ModelNanos), TotalTime: time.Duration(m.TotalNanos),
+		Contributions: m.Contributions, ContributionBase: m.ContributionBase, Unattributed: m.Unattributed,
 	}
 	if len(m.Reasons) > 0 {
 		d.Reasons = make([]Reason, len(m.Reasons))

@@ -195,6 +195,7 @@ func TestDecide(t *testing.T) {
 		return &millracev1.DecideResponse{
 			PredictionId: "p1", RequestId: q.RequestId, Decision: "review", Score: 0.5, Reasons: []*millracev1.Reason{{Code: "NIGHT", Text: "an unusual hour"}},
 			FeatureNames: []string{"amount"}, FeatureValues: []float64{12.5}, FeatureStatuses: []byte{1}, TotalNanos: 1500,
+			Contributions: []float64{-0.5}, ContributionBase: 0.25, Unattributed: "why",
 		}, nil
 	}}, Options{Connections: 2})
 	at := time.Date(2026, 3, 1, 2, 0, 0, 1000, time.UTC)
@@ -205,7 +206,7 @@ func TestDecide(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d.Decision != "review" || d.PredictionID != "p1" || d.RequestID != "r1" || d.Score != 0.5 || d.Reasons[0] != (Reason{"NIGHT", "an unusual hour"}) ||
-		d.Features[0] != (Feature{"amount", 12.5, Present}) || d.TotalTime != 1500 || d.Attempts != 1 || d.Key == "" {
+		d.Features[0] != (Feature{"amount", 12.5, Present}) || d.TotalTime != 1500 || len(d.Contributions) != 1 || d.Contributions[0] != -0.5 || d.ContributionBase != 0.25 || d.Unattributed != "why" || d.Attempts != 1 || d.Key == "" {
 		t.Errorf("decision %+v", d)
 	}
 	f := got.Facts

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/millrace-ml/millrace/engine/tensor"
 	"github.com/millrace-ml/millrace/featurestore/column"
@@ -19,16 +20,23 @@ import (
 // binding says how the vector of a service becomes the inputs of one model version,
 // and where the score is in its outputs.
 type binding struct {
+	model   string
 	version int64
 	tensors *Tensor // the first input, by which the loaded version is known again
 	inputs  []boundInput
 	output  int
 	class   int
+	width   int // of a row of the output: classes; below 0 where it varies
 	score   tensor.Datatype
+
+	// attributor is set by explainers, once it is wanted.
+	attributor atomic.Pointer[attributor]
+	wanted     atomic.Bool
 }
 
 // boundInput is an input and the features that fill its row, in order.
 type boundInput struct {
+	name     string
 	datatype tensor.Datatype
 	features []int
 	texts    []int // places among the text features, for BYTES
@@ -37,7 +45,7 @@ type boundInput struct {
 // newBinding binds a version. A model with one input takes all features in order; one
 // with several has an input for each feature, by name.
 func newBinding(s *definition.Service, m *policy.Model, call Call) (*binding, error) {
-	b := &binding{version: call.Version()}
+	b := &binding{model: m.Name, version: call.Version()}
 	var err error
 	inputs := call.Inputs()
 	if len(inputs) == 0 {
@@ -45,7 +53,9 @@ func newBinding(s *definition.Service, m *policy.Model, call Call) (*binding, er
 	}
 	b.tensors = &inputs[0]
 	if len(inputs) == 1 && (inputs[0].Width == len(s.Features) || inputs[0].Width < 0) && len(s.Features) > 1 {
-		err = b.bindVector(s, inputs[0])
+		if err = checkSignature(s, call); err == nil {
+			err = b.bindVector(s, inputs[0])
+		}
 	} else {
 		err = b.bindNamed(s, inputs)
 	}
@@ -66,7 +76,7 @@ func (b *binding) fits(call Call) bool {
 }
 
 func (b *binding) bindVector(s *definition.Service, in Tensor) error {
-	bound := boundInput{datatype: in.Datatype}
+	bound := boundInput{name: in.Name, datatype: in.Datatype}
 	for i := range s.Features {
 		text := s.Features[i].Type == column.String
 		if text != (in.Datatype == tensor.Bytes) {
@@ -99,7 +109,7 @@ func (b *binding) bindNamed(s *definition.Service, inputs []Tensor) error {
 		if err := checkDatatype(in); err != nil {
 			return err
 		}
-		bound := boundInput{datatype: in.Datatype, features: []int{i}}
+		bound := boundInput{name: in.Name, datatype: in.Datatype, features: []int{i}}
 		if text {
 			bound.texts = []int{textsBefore(s, i)}
 		}
@@ -142,7 +152,7 @@ func (b *binding) bindScore(m *policy.Model, outputs []Tensor) error {
 		return fmt.Errorf("name one of its outputs (%s) as output", strings.Join(names, ", "))
 	}
 	out := outputs[b.output]
-	b.class, b.score = m.Class, out.Datatype
+	b.class, b.width, b.score = m.Class, out.Width, out.Datatype
 	if b.class < 0 {
 		if out.Width > 1 {
 			return fmt.Errorf("output %s has %d values a row; name the score's place as class", out.Name, out.Width)

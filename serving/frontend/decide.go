@@ -114,6 +114,7 @@ func (q *Request) answerAnew(ctx context.Context, key string) error {
 			}
 		}
 	}
+	q.attribute(ctx)
 	a.Decision, a.Rule, a.Segment = q.outcome.Decision, q.outcome.Rule, q.outcome.Segment
 	a.Reasons = append(a.Reasons[:0], q.outcome.Reasons...)
 	if q.Explain && q.features {
@@ -280,12 +281,15 @@ func (q *Request) runModel(ctx context.Context, m *policy.Model, version string,
 			return err
 		}
 		bound.Store(b)
+		if q.decision.policy.Attributions != nil {
+			q.decision.frontend.explainers.want(b)
+		}
 	}
 	score, err := q.run(ctx, b, deadline)
 	if err != nil {
 		return fmt.Errorf("model %s version %d: %w", m.Name, b.version, err)
 	}
-	q.answer.Score, q.answer.Model, q.answer.ModelVersion = score, m.Name, b.version
+	q.answer.Score, q.answer.Model, q.answer.ModelVersion, q.scored = score, m.Name, b.version, b
 	return nil
 }
 
@@ -326,7 +330,7 @@ func (q *Request) ladder(ctx context.Context, arm int, cause error) (done bool, 
 	p := q.decision.policy
 	for i := range p.Ladder {
 		step := &p.Ladder[i]
-		q.answer.Score, q.answer.Model, q.answer.ModelVersion = math.NaN(), "", 0 // a score that did not decide
+		q.answer.Score, q.answer.Model, q.answer.ModelVersion, q.scored = math.NaN(), "", 0, nil // a score that did not decide
 		if step.Kind == policy.PreviousVersion {
 			done = q.previousVersion(ctx, arm)
 		} else {

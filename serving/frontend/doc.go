@@ -21,9 +21,13 @@
 //	F3  An answer that did not take the whole way says degraded, why, and which step of the
 //	    ladder gave it.
 //	F4  A decision ends within its total budget, plus one step of the ladder.
+//	F5  Attributions are those of the vector and of the version that gave the score, whatever
+//	    is swapped meanwhile. Requests that do not want them pay a comparison; where one
+//	    might end after the deadline, the answer comes without it and says so.
 //
 // # Concurrency
 //
 // A Frontend may be used from many goroutines, a Request by one at a time. Shadows run
-// on goroutines of the Frontend, bounded in number and queue; they end with Close.
+// on a goroutine of the Frontend, from a bounded queue, and so does the reading of models
+// whose scores are to be attributed; both end with Close.
 package frontend

@@ -3,6 +3,7 @@
 package frontend
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -131,6 +132,7 @@ type fakeModel struct {
 // fakeVersion is a version; run gets the inputs as numbers and as texts.
 type fakeVersion struct {
 	inputs, outputs []Tensor
+	file            string // an ONNX file
 	run             func(ctx context.Context, numbers []float64, texts []string) (float64, error)
 }
 
@@ -216,6 +218,13 @@ func (c *fakeCall) Version() int64    { return c.number }
 func (c *fakeCall) Inputs() []Tensor  { return c.version.inputs }
 func (c *fakeCall) Outputs() []Tensor { return c.version.outputs }
 
+func (c *fakeCall) ModelFile() (string, error) {
+	if c.version.file == "" {
+		return "", errors.New("the model is made of functions")
+	}
+	return c.version.file, nil
+}
+
 func (c *fakeCall) Input(i, rows int) ([]byte, error) {
 	in := &c.version.inputs[i]
 	width := in.Width
@@ -282,21 +291,25 @@ func (c *fakeCall) Release()                   { c.version = nil }
 
 // bench is a front-end over a store in a folder, with a clock that is set.
 type bench struct {
-	t      testing.TB
-	dir    string
-	now    atomic.Int64
-	log    offline.Options
-	store  *featurestore.Store
-	front  *Frontend
-	models *fakeModels
-	keys   int // Options.KeysMax
-	queue  int // Options.ShadowQueueMax
+	t        testing.TB
+	dir      string
+	now      atomic.Int64
+	log      offline.Options
+	store    *featurestore.Store
+	front    *Frontend
+	models   *fakeModels
+	keys     int // Options.KeysMax
+	queue    int // Options.ShadowQueueMax
+	logger   *slog.Logger
+	policies string
 }
 
 const noon = int64(17_000*86_400+43_200) * 1_000_000
 
-func newBench(t testing.TB) *bench {
-	b := &bench{t: t, dir: t.TempDir(), models: new(fakeModels), log: offline.Options{CompactEvery: -1}}
+func newBench(t testing.TB) *bench { return newBenchOf(t, testPolicies) }
+
+func newBenchOf(t testing.TB, policies string) *bench {
+	b := &bench{t: t, dir: t.TempDir(), policies: policies, models: new(fakeModels), log: offline.Options{CompactEvery: -1}}
 	b.now.Store(noon)
 	b.models.set("fraud", 1, constant(0.25))
 	b.models.set("challenger", 1, constant(0.75))
@@ -312,11 +325,11 @@ func (b *bench) open() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	policies, err := policy.Parse(c, "decisions.yaml", []byte(testPolicies))
+	policies, err := policy.Parse(c, "decisions.yaml", []byte(b.policies))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	quiet := cmp.Or(b.logger, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	b.store, err = featurestore.Open(b.t.Context(), featurestore.Options{Dir: b.dir, Catalog: c, Log: b.log, Logger: quiet,
 		Online: online.Options{Shards: 4, CheckpointEvery: -1, SweepEvery: -1}, Now: func() time.Time { return time.UnixMicro(b.now.Load()) }})
 	if err != nil {
@@ -366,6 +379,7 @@ func (b *bench) decide(decision, key string, f facts) (Answer, error) {
 	copied := *a
 	copied.Reasons = append([]policy.Reason(nil), a.Reasons...)
 	copied.Values = append([]float64(nil), a.Values...)
+	copied.Contributions = append([]float64(nil), a.Contributions...)
 	return copied, nil
 }
 

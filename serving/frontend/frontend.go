@@ -61,7 +61,9 @@ type Frontend struct {
 	keys      *memory
 	stream    *offline.Stream
 	shadows   *shadows
-	counts    counters
+	// explainers attribute scores to features.
+	explainers *explainers
+	counts     counters
 	// inUse is held for reading by every decision, for writing by Close.
 	inUse  sync.RWMutex
 	closed bool
@@ -97,7 +99,9 @@ type decisionCounters struct {
 	repeated atomic.Int64
 	refused  atomic.Int64
 	failed   atomic.Int64
-	times    latency.Histogram
+	// unattributed answers lack attributions that they could have.
+	unattributed atomic.Int64
+	times        latency.Histogram
 }
 
 // New makes a front-end. It reads remembered keys back from the log.
@@ -129,6 +133,7 @@ func New(ctx context.Context, o Options) (*Frontend, error) {
 	if f.shadows, err = newShadows(f, o.ShadowQueueMax); err != nil {
 		return nil, err
 	}
+	f.explainers = newExplainers(f)
 	return f, nil
 }
 
@@ -141,8 +146,11 @@ func (f *Frontend) Policies() []*policy.Policy {
 
 // CheckModels reports every decision whose model cannot be run as things are: not
 // loaded, or with inputs that its feature service does not have. Serving does not
-// depend on it, since models come and go; a start does well to say it.
+// depend on it, since models come and go; a start does well to say it. Explainers of the
+// others are made from here on, so that the first answers have their attributions.
 func (f *Frontend) CheckModels() error {
+	f.inUse.RLock()
+	defer f.inUse.RUnlock()
 	var faults []error
 	for _, p := range f.Policies() {
 		d := f.decisions[p.Name]
@@ -151,7 +159,7 @@ func (f *Frontend) CheckModels() error {
 			m := &p.Arms[i].Model
 			err := call.Begin(m.Name, m.Version)
 			if err == nil {
-				_, err = newBinding(p.Service, m, call)
+				err = d.bindAhead(i, call)
 				call.Release()
 			}
 			if err != nil {
@@ -160,6 +168,19 @@ func (f *Frontend) CheckModels() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// bindAhead binds the version that a call holds to an arm, where nothing is bound yet. The
+// caller holds Frontend.inUse.
+func (d *decision) bindAhead(arm int, call Call) error {
+	b, err := newBinding(d.policy.Service, &d.policy.Arms[arm].Model, call)
+	if err != nil {
+		return err
+	}
+	if d.arms[arm].current.CompareAndSwap(nil, b) && d.policy.Attributions != nil && !d.frontend.closed {
+		d.frontend.explainers.want(b)
+	}
+	return nil
 }
 
 // Close refuses new decisions, waits for those under way and for the shadow models'
@@ -171,6 +192,7 @@ func (f *Frontend) Close() error {
 		return ErrClosed
 	}
 	f.closed = true
+	f.explainers.close()
 	f.shadows.close()
 	return nil
 }
@@ -195,6 +217,9 @@ type DecisionStats struct {
 	// Degraded and Repeated ones are among them; Refused requests were invalid; Failed
 	// ones had no answer.
 	Degraded, Repeated, Refused, Failed int64
+	// Unattributed ones lack attributions for want of time or of an explainer; they are among
+	// the degraded.
+	Unattributed int64
 	// Times are those of answers that were not repeated.
 	Times latency.Snapshot
 }
@@ -207,7 +232,7 @@ func (f *Frontend) Stats() Stats {
 	}
 	for _, p := range f.Policies() {
 		d := f.decisions[p.Name]
-		one := DecisionStats{Decision: p.Name, Names: p.Decisions, Degraded: d.counts.degraded.Load(), Repeated: d.counts.repeated.Load(), Refused: d.counts.refused.Load(), Failed: d.counts.failed.Load(), Times: d.counts.times.Snapshot()}
+		one := DecisionStats{Decision: p.Name, Names: p.Decisions, Degraded: d.counts.degraded.Load(), Repeated: d.counts.repeated.Load(), Refused: d.counts.refused.Load(), Failed: d.counts.failed.Load(), Unattributed: d.counts.unattributed.Load(), Times: d.counts.times.Snapshot()}
 		for i := range d.counts.answers {
 			one.Answers = append(one.Answers, d.counts.answers[i].Load())
 		}

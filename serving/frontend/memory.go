@@ -114,6 +114,7 @@ func (m *memory) settle(e *entry, answer *Answer, err error) {
 		e.answer = *answer
 		e.answer.Reasons = slices.Clone(answer.Reasons)
 		e.answer.Values, e.answer.Statuses = slices.Clone(answer.Values), slices.Clone(answer.Statuses)
+		e.answer.Contributions = slices.Clone(answer.Contributions)
 	}
 	close(e.done)
 }

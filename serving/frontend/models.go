@@ -27,6 +27,8 @@ type Call interface {
 	// Inputs and Outputs describe it. The slices are the same as long as the version is.
 	Inputs() []Tensor
 	Outputs() []Tensor
+	// ModelFile is the ONNX file that it was loaded from, there at least until Release.
+	ModelFile() (string, error)
 	// Input returns the memory of input i for a number of rows, to be filled with raw
 	// little-endian values.
 	Input(i, rows int) ([]byte, error)

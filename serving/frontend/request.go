@@ -40,7 +40,8 @@ type Request struct {
 	// values are the facts as given: integers exactly, which conditions may not see.
 	values []column.Column
 	key    string
-	// Explain keeps the vector in the answer.
+	// Explain keeps the vector in the answer, and adds what its features contributed to the
+	// score if the policy has attributions.
 	Explain bool
 
 	in      plan.Inputs
@@ -62,6 +63,12 @@ type Request struct {
 	started   time.Time
 	at        int64 // the moment asked for, in microseconds
 	features  bool  // the features were read
+	// scored is the model that the score is of, nil without a score. row is what was
+	// attributed, in parts by its columns and contributions by the service's features.
+	scored        *binding
+	row           []float32
+	parts         []float64
+	contributions []float64
 }
 
 // Answer is what was decided. It is the request's memory: good until its Release.
@@ -77,7 +84,8 @@ type Answer struct {
 	PolicyVersion, FeaturesVersion string
 	Arm                            string
 	Propensity                     float64
-	// Degraded: the ladder answered; DegradedReason says why, Fallback which step.
+	// Degraded: it did not take the whole way; DegradedReason says why, Fallback which step of
+	// the ladder answered, if one did.
 	Degraded                 bool
 	DegradedReason, Fallback string
 	// Repeated: it is that of an earlier request with the same key.
@@ -88,6 +96,12 @@ type Answer struct {
 	// were read.
 	Values   []float64
 	Statuses []window.Status
+	// Contributions are what each feature added to the model's raw score, if the request
+	// explains and they were computed; with Base they sum to it. Unattributed says why they
+	// were not, where policy and request want them.
+	Contributions []float64
+	Base          float64
+	Unattributed  string
 	// FeaturesTime, ModelTime and TotalTime were spent.
 	FeaturesTime, ModelTime, TotalTime time.Duration
 }
@@ -129,7 +143,7 @@ func (q *Request) reset() {
 		q.values[i].Reset()
 		q.values[i].AppendNull()
 	}
-	q.key, q.Explain, q.features = "", false, false
+	q.key, q.Explain, q.features, q.scored = "", false, false, nil
 	q.answer = Answer{Score: math.NaN(), Reasons: q.answer.Reasons[:0]}
 }
 

@@ -5,6 +5,7 @@ package frontend
 import (
 	"context"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -37,5 +38,45 @@ func BenchmarkDecide(b *testing.B) {
 			b.Fatal(err)
 		}
 		q.Release()
+	}
+}
+
+// BenchmarkAttributions is a decision whose policy has no attributions, has them and is not
+// asked, and is asked: of two trees of one split, so that what is left is the way there.
+//
+//	go test -run=- -bench=Attributions ./serving/frontend
+func BenchmarkAttributions(b *testing.B) {
+	without := strings.Replace(attributedPolicies, "  classes:", `  plain:
+    service: fraud
+    reasons: {LARGE: a large payment}
+    decisions: [approve, block]
+    thresholds: {default: [{from: 0.5, decision: block}, {decision: approve}]}
+    explain: {max: 3, rules: [{code: LARGE, when: amount > 500}]}
+    fallback: [previous_version, default: {decision: approve}]
+  classes:`, 1)
+	w := newBenchOf(b, without)
+	w.models.set("fraud", 1, stumpVersion(b, 2, 1))
+	w.bind("attributed")
+	for _, c := range []struct {
+		name, decision string
+		amount         float64
+		explain        bool
+	}{{"none", "plain", 50, false}, {"off", "attributed", 50, false}, {"when", "attributed", 150, false}, {"asked", "attributed", 150, true}} {
+		b.Run("attributions="+c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				q, err := w.front.NewRequest(c.decision)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if q.Explain = c.explain; q.SetInt("customer_id", 1) != nil || q.SetNumber("amount", c.amount) != nil {
+					b.Fatal("facts")
+				}
+				if _, err := w.front.Decide(context.Background(), q); err != nil {
+					b.Fatal(err)
+				}
+				q.Release()
+			}
+		})
 	}
 }

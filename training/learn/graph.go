@@ -17,7 +17,8 @@ const (
 	MatrixName = "features"
 )
 
-// Graph is the ONNX model that is being written. Names made by Name are unique.
+// Graph is the ONNX model that is being written. Names made by Name are unique, and none
+// of those that were reserved.
 type Graph struct {
 	*onnx.Builder
 	// Matrix is the value with the features, FP32 of shape [rows, features], missing ones
@@ -26,20 +27,34 @@ type Graph struct {
 	// Features are its columns.
 	Features []Feature
 	names    map[string]int
+	taken    map[string]bool
 }
 
 // NewGraph starts a model. Matrix is the name of the value with the features.
 func NewGraph(b *onnx.Builder, matrix string, features []Feature) *Graph {
-	return &Graph{Builder: b, Matrix: matrix, Features: features, names: map[string]int{}}
+	return &Graph{Builder: b, Matrix: matrix, Features: features, names: map[string]int{}, taken: map[string]bool{matrix: true}}
+}
+
+// Reserve keeps names for inputs and outputs, which clients know and users choose.
+func (g *Graph) Reserve(names ...string) {
+	for _, name := range names {
+		g.taken[name] = true
+	}
 }
 
 // Name makes a name for a value that no other has.
 func (g *Graph) Name(stem string) string {
-	g.names[stem]++
-	if n := g.names[stem]; n > 1 {
-		return fmt.Sprintf("%s_%d", stem, n)
+	for {
+		g.names[stem]++
+		name := stem
+		if n := g.names[stem]; n > 1 {
+			name = fmt.Sprintf("%s_%d", stem, n)
+		}
+		if !g.taken[name] {
+			g.taken[name] = true
+			return name
+		}
 	}
-	return stem
 }
 
 // Apply adds a standard operator with one output, whose name it returns.

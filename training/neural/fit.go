@@ -31,6 +31,17 @@ type fit struct {
 	// first and second are Adam's moments, by parameter.
 	first, second [][]float32
 	step, steps   int
+	// unit is the mean weight of the training rows.
+	unit float64
+}
+
+// meanWeight is that of the rows of a table.
+func meanWeight(t *learn.Table) float64 {
+	sum := 0.0
+	for row := range t.Rows() {
+		sum += float64(t.Weight(row))
+	}
+	return sum / float64(t.Rows())
 }
 
 func (f *fit) run() (err error) {
@@ -121,15 +132,13 @@ func (f *fit) epoch(order []int, size int, chance *rand.Rand) (float64, error) {
 	return sum / weight, nil
 }
 
-// load writes a batch into the graph and returns its weight. Rows that are short of a full
-// batch weigh nothing.
+// load writes a batch into the graph and returns how many rows it has. Rows that are short
+// of a full batch weigh nothing. Weights are by that of an average row, not by those of the
+// batch: else a heavy row would count less for being heavy.
 func (f *fit) load(batch []int, chance *rand.Rand) float64 {
 	g, m, t := f.graph, f.model, f.train
 	width := m.recipe.dense()
-	total := 0.0
-	for _, row := range batch {
-		total += float64(t.Weight(row))
-	}
+	total := f.unit * float64(len(batch))
 	clear(g.y)
 	clear(g.w)
 	for i, row := range batch {
@@ -150,7 +159,7 @@ func (f *fit) load(batch []int, chance *rand.Rand) float64 {
 			}
 		}
 	}
-	return total
+	return float64(len(batch))
 }
 
 // target writes what the scores of a row should tell.

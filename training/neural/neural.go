@@ -123,7 +123,7 @@ func (t *trainer) Fit(ctx context.Context, train, valid *learn.Table, o learn.Fi
 	if n := m.weights(); n > weightsMax {
 		return nil, fmt.Errorf("%w: neural: %d weights, at most %d", learn.ErrParameters, n, weightsMax)
 	}
-	f := &fit{trainer: t, model: m, ctx: ctx, options: o, train: train, valid: valid}
+	f := &fit{trainer: t, model: m, ctx: ctx, options: o, train: train, valid: valid, unit: meanWeight(train)}
 	if err := f.run(); err != nil {
 		return nil, err
 	}

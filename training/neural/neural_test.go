@@ -166,7 +166,7 @@ func TestGradients(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := &fit{trainer: tr, model: m, train: table, graph: g}
+		f := &fit{trainer: tr, model: m, train: table, graph: g, unit: meanWeight(table)}
 		order := make([]int, 40)
 		for i := range order {
 			order[i] = i
@@ -339,4 +339,29 @@ func TestFewRows(t *testing.T) {
 	table := rings(3, 1)
 	table.Labels[0], table.Labels[1] = 0, 1
 	fitted(t, table, table.Select([]int32{0}), learn.FitOptions{}, learn.Values{"batch": 1000, "epochs": 2})
+}
+
+// TestWeightsCountInFull: rows of a rare class that weigh as much as the others together
+// count as much, though most batches have none of them.
+func TestWeightsCountInFull(t *testing.T) {
+	const rows, every = 6000, 150
+	r := rand.New(rand.NewPCG(5, 6))
+	table := &learn.Table{Features: []learn.Feature{{Name: "x"}}, Values: make([][]float32, 1), Classes: []string{"0", "1"}}
+	for i := range rows {
+		table.Values[0] = append(table.Values[0], float32(r.NormFloat64()))
+		label, weight := float32(0), float32(1)
+		if i%every == 0 {
+			label, weight = 1, every-1
+		}
+		table.Labels, table.Weights = append(table.Labels, label), append(table.Weights, weight)
+	}
+	m := fitted(t, table, nil, learn.FitOptions{}, learn.Values{"hidden": "", "batch": 32, "epochs": 20, "clip": 1e6, "learning_rate": 0.01})
+	raw, sum := make([]float32, rows), 0.0
+	m.Predict(table.Values, raw)
+	for _, z := range raw {
+		sum += 1 / (1 + math.Exp(-float64(z)))
+	}
+	if mean := sum / rows; !(math.Abs(mean-0.5) < 0.08) {
+		t.Errorf("predicts %v on average, want one half", mean)
+	}
 }

@@ -28,6 +28,8 @@ type fit struct {
 	// valid is nil where there is none.
 	valid *watched
 	model *model
+	// least is the least gain of a split, without gamma.
+	least float64
 	// sides are the bins of the model's sets of categories.
 	sides []*sides
 }
@@ -132,15 +134,35 @@ func newFit(o *options, train, valid *learn.Table, fo learn.FitOptions) *fit {
 		order: make([]int32, n), spare: make([]int32, n), ordered: make([]uint64, n),
 	}
 	f.model = newModel(train.Features, f.objective.base(train))
-	f.scores = scoresOf(f.model.base, n)
+	start := f.model.base
+	if train.Task == learn.Regression {
+		f.table, valid = centred(train, start[0]), centred(valid, start[0])
+		start = []float32{0}
+	}
+	f.least = leastGain(f.table)
+	f.scores = scoresOf(start, n)
 	f.pairs = make([][]pair, outputs)
 	for k := range f.pairs {
 		f.pairs[k] = make([]pair, n)
 	}
 	if valid != nil {
-		f.valid = &watched{valid, data.like(valid, f.workers), scoresOf(f.model.base, valid.Rows())}
+		f.valid = &watched{valid, data.like(valid, f.workers), scoresOf(start, valid.Rows())}
 	}
 	return f
+}
+
+// centred is a table with labels less a constant, so that scores are near zero while they
+// are summed: near ten million they could not grow by less than one.
+func centred(t *learn.Table, base float32) *learn.Table {
+	if t == nil {
+		return nil
+	}
+	c := *t
+	c.Labels = make([]float32, len(t.Labels))
+	for i, y := range t.Labels {
+		c.Labels[i] = y - base
+	}
+	return &c
 }
 
 func scoresOf(base []float32, rows int) [][]float32 {
@@ -299,7 +321,7 @@ func (f *fit) prepare(k int) error {
 	for _, feature := range f.table.Features {
 		bounded = bounded || feature.Monotone != 0
 	}
-	f.grow.rules = rulesOf(s, f.options, bounded)
+	f.grow.rules = rulesOf(s, f.options, f.least, bounded)
 	return nil
 }
 

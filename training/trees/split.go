@@ -2,7 +2,11 @@
 
 package trees
 
-import "math"
+import (
+	"math"
+
+	"github.com/millrace-ml/millrace/training/learn"
+)
 
 // rules are what splits are judged by, in the units of packed sums.
 type rules struct {
@@ -23,11 +27,24 @@ type rules struct {
 // epsilon is the least gain that is taken for more than rounding, in units of the loss.
 const epsilon = 1e-6
 
-func rulesOf(s scale, o *options, bounded bool) rules {
+// leastGain is epsilon, or less where labels are values so small that their squares are.
+func leastGain(t *learn.Table) float64 {
+	if t.Task != learn.Regression {
+		return epsilon
+	}
+	squares := 0.0
+	for _, y := range t.Labels {
+		squares += float64(y) * float64(y) / float64(t.Rows())
+	}
+	return epsilon * min(1, squares)
+}
+
+// rulesOf says what a split has to do, least being the least gain.
+func rulesOf(s scale, o *options, least float64, bounded bool) rules {
 	r := rules{scale: s, lambda: o.lambda * s.h, alpha: o.alpha * s.g, unit: s.h / (s.g * s.g)}
 	r.weightMin = uint32(max(1, min(o.minChildWeight*s.h, math.MaxUint32)))
 	r.rowsMin = o.minChildRows
-	r.gainMin = max(o.gamma, epsilon) / r.unit
+	r.gainMin = max(o.gamma, least) / r.unit
 	r.smoothing = o.categorySmoothing * s.h
 	r.bounded = bounded
 	return r

@@ -119,7 +119,11 @@ func TestScoresOfTrainingArePredictions(t *testing.T) {
 			got := predict(m, c.table)
 			for i, s := range got {
 				k, row := i%m.Outputs(), i/m.Outputs()
-				if want := c.scores[k][row]; math.Abs(float64(s-want)) > 1e-5*(1+math.Abs(float64(want))) {
+				want := c.scores[k][row]
+				if task == learn.Regression { // which is learnt about its base
+					want += f.model.base[k]
+				}
+				if math.Abs(float64(s-want)) > 1e-5*(1+math.Abs(float64(want))) {
 					t.Fatalf("%v: row %d: Predict gives %v, training had %v", task, row, s, c.scores[k][row])
 				}
 			}
@@ -451,5 +455,70 @@ func TestSortsAndBins(t *testing.T) {
 	}
 	if minus := float32(math.Copysign(0, -1)); keyOf(minus) != keyOf(0) {
 		t.Error("zeros differ")
+	}
+}
+
+// TestSmallLabels: a table of other units has trees of the same shape.
+func TestSmallLabels(t *testing.T) {
+	table := mixed(learn.Regression, 2000, 3)
+	small := *table
+	small.Labels = make([]float32, table.Rows())
+	for i, y := range table.Labels {
+		small.Labels[i] = y / (1 << 20) // which is exact
+	}
+	method := Method()
+	v, err := method.Complete(learn.Values{"trees": 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trainer, err := method.New(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, of := range []*learn.Table{table, &small} {
+		m, err := trainer.Fit(t.Context(), of, nil, learn.FitOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said = append(said, m.Describe())
+	}
+	if said[0] != said[1] {
+		t.Errorf("%s; of small labels %s", said[0], said[1])
+	}
+}
+
+// TestLabelsFarFromZero: what is added to all labels is added to all predictions.
+func TestLabelsFarFromZero(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 1))
+	near := &learn.Table{Task: learn.Regression, Features: []learn.Feature{{Name: "x"}}, Values: make([][]float32, 1)}
+	for range 500 {
+		x := float32(r.IntN(64))
+		near.Values[0], near.Labels = append(near.Values[0], x), append(near.Labels, x/8)
+	}
+	far := *near
+	far.Labels = make([]float32, near.Rows())
+	for i, y := range near.Labels {
+		far.Labels[i] = y + 1e6 // floats are 1/16 apart there
+	}
+	method := Method()
+	v, err := method.Complete(learn.Values{"trees": 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trainer, err := method.New(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := trainer.Fit(t.Context(), &far, nil, learn.FitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	scores := make([]float32, far.Rows())
+	m.Predict(far.Values, scores)
+	for i, y := range far.Labels {
+		if d := math.Abs(float64(scores[i] - y)); d > 0.13 {
+			t.Fatalf("row %d: %v is predicted for %v", i, scores[i], y)
+		}
 	}
 }

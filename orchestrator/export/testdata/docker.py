@@ -9,6 +9,10 @@ try:
     from airflow.sdk import DAG
 except ImportError:  # Airflow 2
     from airflow import DAG
+try:
+    from airflow.providers.standard.operators.empty import EmptyOperator
+except ImportError:  # Airflow 2
+    from airflow.operators.empty import EmptyOperator
 from airflow.providers.docker.operators.docker import DockerOperator
 from docker.types import Mount
 
@@ -214,3 +218,12 @@ with DAG(
     task_train_model >> task_notify
     task_evaluate >> task_notify
     task_promote >> task_notify
+    # A run in which a task failed has failed, whatever ran after that.
+    tasks = [
+        task_extract,
+        task_train_model,
+        task_evaluate,
+        task_promote,
+        task_notify,
+    ]
+    tasks >> EmptyOperator(task_id="millrace-end", trigger_rule="none_failed")

@@ -34,4 +34,3 @@ with DAG(
         retry_delay=timedelta(seconds=10),
     )
 
-    pass

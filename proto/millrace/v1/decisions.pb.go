@@ -203,7 +203,8 @@ type DecideRequest struct {
 	IdempotencyKey string `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// Chosen by the client and returned.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Also answer the vector that the model saw.
+	// Also answer the vector that the model saw and, where the policy has attributions, what
+	// each feature added to the score.
 	Explain       bool `protobuf:"varint,5,opt,name=explain,proto3" json:"explain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -343,7 +344,7 @@ type DecideResponse struct {
 	// Experiment arm and the probability with which it was drawn.
 	Arm        string  `protobuf:"bytes,10,opt,name=arm,proto3" json:"arm,omitempty"`
 	Propensity float64 `protobuf:"fixed64,11,opt,name=propensity,proto3" json:"propensity,omitempty"`
-	// Answered by the fallback ladder: why, and which step answered.
+	// Did not take the whole way: why, and which step of the fallback answered, if one did.
 	Degraded       bool   `protobuf:"varint,12,opt,name=degraded,proto3" json:"degraded,omitempty"`
 	DegradedReason string `protobuf:"bytes,13,opt,name=degraded_reason,json=degradedReason,proto3" json:"degraded_reason,omitempty"`
 	Fallback       string `protobuf:"bytes,14,opt,name=fallback,proto3" json:"fallback,omitempty"`
@@ -364,6 +365,13 @@ type DecideResponse struct {
 	FeaturesNanos int64 `protobuf:"varint,23,opt,name=features_nanos,json=featuresNanos,proto3" json:"features_nanos,omitempty"`
 	ModelNanos    int64 `protobuf:"varint,24,opt,name=model_nanos,json=modelNanos,proto3" json:"model_nanos,omitempty"`
 	TotalNanos    int64 `protobuf:"varint,25,opt,name=total_nanos,json=totalNanos,proto3" json:"total_nanos,omitempty"`
+	// What each feature added to the model's raw score, by feature_names, when asked for and
+	// computed; with contribution_base they sum to it. The score comes of it by what the
+	// model does after, such as a link and a calibration.
+	Contributions    []float64 `protobuf:"fixed64,26,rep,packed,name=contributions,proto3" json:"contributions,omitempty"`
+	ContributionBase float64   `protobuf:"fixed64,27,opt,name=contribution_base,json=contributionBase,proto3" json:"contribution_base,omitempty"`
+	// Why there are no contributions though the policy has attributions and the request asks.
+	Unattributed  string `protobuf:"bytes,28,opt,name=unattributed,proto3" json:"unattributed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -573,6 +581,27 @@ func (x *DecideResponse) GetTotalNanos() int64 {
 	return 0
 }
 
+func (x *DecideResponse) GetContributions() []float64 {
+	if x != nil {
+		return x.Contributions
+	}
+	return nil
+}
+
+func (x *DecideResponse) GetContributionBase() float64 {
+	if x != nil {
+		return x.ContributionBase
+	}
+	return 0
+}
+
+func (x *DecideResponse) GetUnattributed() string {
+	if x != nil {
+		return x.Unattributed
+	}
+	return ""
+}
+
 type ListDecisionsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -778,7 +807,7 @@ const file_millrace_v1_decisions_proto_rawDesc = "" +
 	"\aexplain\x18\x05 \x01(\bR\aexplain\"0\n" +
 	"\x06Reason\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\xb4\x06\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xab\a\n" +
 	"\x0eDecideResponse\x12#\n" +
 	"\rprediction_id\x18\x01 \x01(\tR\fpredictionId\x12\x1d\n" +
 	"\n" +
@@ -811,7 +840,10 @@ const file_millrace_v1_decisions_proto_rawDesc = "" +
 	"\vmodel_nanos\x18\x18 \x01(\x03R\n" +
 	"modelNanos\x12\x1f\n" +
 	"\vtotal_nanos\x18\x19 \x01(\x03R\n" +
-	"totalNanos\"\x16\n" +
+	"totalNanos\x12$\n" +
+	"\rcontributions\x18\x1a \x03(\x01R\rcontributions\x12+\n" +
+	"\x11contribution_base\x18\x1b \x01(\x01R\x10contributionBase\x12\"\n" +
+	"\funattributed\x18\x1c \x01(\tR\funattributed\"\x16\n" +
 	"\x14ListDecisionsRequest\"W\n" +
 	"\x15ListDecisionsResponse\x12>\n" +
 	"\tdecisions\x18\x01 \x03(\v2 .millrace.v1.DecisionDescriptionR\tdecisions\"\x89\x02\n" +

@@ -74,7 +74,8 @@ var (
 	logSize       = gauge("millrace_log_bytes", "Size of the log.", "part")
 
 	answers      = counter("millrace_decisions_total", "Answers that were not repeated.", "decision", "answer")
-	degraded     = counter("millrace_decisions_degraded_total", "Answers of the fallback ladder.", "decision")
+	degraded     = counter("millrace_decisions_degraded_total", "Answers that did not take the whole way.", "decision")
+	unattributed = counter("millrace_decisions_unattributed_total", "Answers without attributions, for want of time or because the explainer was being made.", "decision")
 	repeated     = counter("millrace_decisions_repeated_total", "Answers remembered by idempotency key.", "decision")
 	refused      = counter("millrace_decisions_refused_total", "Requests that were invalid.", "decision")
 	failed       = counter("millrace_decisions_failed_total", "Requests that nothing could answer.", "decision")
@@ -163,6 +164,7 @@ func (e emitter) decisions(s frontend.Stats) {
 			e.one(answers, float64(n), d.Decision, d.Names[k])
 		}
 		e.one(degraded, float64(d.Degraded), d.Decision)
+		e.one(unattributed, float64(d.Unattributed), d.Decision)
 		e.one(repeated, float64(d.Repeated), d.Decision)
 		e.one(refused, float64(d.Refused), d.Decision)
 		e.one(failed, float64(d.Failed), d.Decision)

@@ -32,6 +32,8 @@ type builder struct {
 	// ruleLines has the line of each rule's name.
 	ruleLines map[string]int
 	base      [][]threshold
+	// reserveAt is where the reserve of attributions is.
+	reserveAt node
 }
 
 func (b *builder) build(n node) {
@@ -58,6 +60,7 @@ func (b *builder) build(n node) {
 	b.unit(s)
 	b.idempotency(s)
 	b.budget(s)
+	b.reserve()
 	b.arms(s, model)
 	b.shadows(s, model)
 	b.fallback(s)
@@ -301,12 +304,19 @@ func (b *builder) explanations(s block) {
 	if !ok {
 		return
 	}
-	s, ok = b.r.block(n, "max", "rules")
+	s, ok = b.r.block(n, "max", "rules", "attributions")
 	if !ok {
 		return
 	}
 	if at, ok := s.get("max"); ok {
 		b.p.ExplainMax, _ = b.r.whole(at, 1, explainMax)
+	}
+	attributions, ok := s.get("attributions")
+	if ok {
+		b.attributions(attributions)
+	}
+	if _, written := s.get("rules"); !written && ok {
+		return // attributions alone
 	}
 	at, ok := s.need("rules")
 	if !ok {

@@ -16,6 +16,8 @@ type Outcome struct {
 	Segment string
 	// Reasons begin with that of the rule or threshold that decided.
 	Reasons []Reason
+
+	parts []float64 // by code of Attributions
 }
 
 // The variables of an environment, after its facts and features.

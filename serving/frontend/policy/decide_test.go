@@ -240,7 +240,7 @@ func TestFields(t *testing.T) {
 	if len(env) != 8+6+4 || env[p.FeaturePlace()].Name != "" || env[p.FeaturePlace()+1].Name != "during_night" || env[17].Name != "arm" {
 		t.Errorf("the environment is %v", env)
 	}
-	if len(p.Reasons()) != 5 {
+	if len(p.Reasons()) != 7 {
 		t.Errorf("reasons are %v", p.Reasons())
 	}
 

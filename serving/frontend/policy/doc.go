@@ -14,7 +14,8 @@
 // experiment, whose model is then run. [Policy.Decide] takes the segment, the threshold
 // of the arm that the score reaches, and the rules that know both. Where features or
 // model are late or down, [Policy.Fallback] answers, step by step. Every answer ends with
-// the explain rules, which add reason codes.
+// the explain rules, which add reason codes; where a score led to it, [Policy.Attribute]
+// adds those that follow from what the features added to the score.
 //
 // # Invariants
 //

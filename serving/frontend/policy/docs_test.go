@@ -36,7 +36,7 @@ func TestDocumentation(t *testing.T) {
 func keysRead(t *testing.T) []string {
 	t.Helper()
 	var keys []string
-	for _, file := range []string{"build.go", "experiment.go", "request.go", "thresholds.go"} {
+	for _, file := range []string{"attributions.go", "build.go", "experiment.go", "request.go", "thresholds.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -24,6 +24,7 @@ const (
 	requestMax     = 256
 	valuesMax      = 1000
 	explainMax     = 32
+	codesMax       = 1000
 	explainDefault = 4
 	nameBytesMax   = 128
 	textBytesMax   = 4 << 10
@@ -69,6 +70,8 @@ type Policy struct {
 	Ladder []Step
 	// ExplainMax bounds the reasons of an answer.
 	ExplainMax int
+	// Attributions make reasons of what features add to a score; nil for none.
+	Attributions *Attributions
 
 	reasons  []Reason
 	before   []rule

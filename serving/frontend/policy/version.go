@@ -71,6 +71,7 @@ func (p *Policy) seal() {
 		w.put(path+"code", p.reasons[e.reason].Code)
 		w.when(path, e.when)
 	}
+	w.attributions()
 	w.ladder()
 	slices.SortFunc(w.fields, func(a, b meaning) int { return cmp.Compare(a.path, b.path) })
 	p.fields = w.fields

@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"testing"
@@ -72,6 +73,7 @@ var (
 
 func (*scoreCall) Begin(string, string) error           { return nil }
 func (*scoreCall) Version() int64                       { return 3 }
+func (*scoreCall) ModelFile() (string, error)           { return "", errors.New("it has no file") }
 func (*scoreCall) Inputs() []frontend.Tensor            { return scoreInputs }
 func (*scoreCall) Outputs() []frontend.Tensor           { return scoreOutputs }
 func (c *scoreCall) Input(int, int) ([]byte, error)     { return c.memory[:], nil }

@@ -53,6 +53,10 @@ type jsonAnswer struct {
 	FeaturesNanos   int64               `json:"features_nanos"`
 	ModelNanos      int64               `json:"model_nanos"`
 	TotalNanos      int64               `json:"total_nanos"`
+	// Contributions, by feature, and the base sum to the model's raw score.
+	Contributions    map[string]*float64 `json:"contributions,omitempty"`
+	ContributionBase *float64            `json:"contribution_base,omitempty"`
+	Unattributed     string              `json:"unattributed,omitempty"`
 }
 
 type jsonReason struct {
@@ -152,13 +156,26 @@ func newJSONAnswer(request *frontend.Request, a *frontend.Answer, requestID stri
 	for _, r := range a.Reasons {
 		out.Reasons = append(out.Reasons, jsonReason{Code: r.Code, Text: r.Text})
 	}
-	if request.Explain && len(a.Values) > 0 {
-		out.Features = map[string]*float64{}
-		for i, f := range request.Policy().Service.Features {
-			out.Features[f.Name] = finite(a.Values[i])
-		}
+	if !request.Explain {
+		return out
+	}
+	out.Features, out.Contributions, out.Unattributed = byFeature(request, a.Values), byFeature(request, a.Contributions), a.Unattributed
+	if out.Contributions != nil {
+		out.ContributionBase = finite(a.Base)
 	}
 	return out
+}
+
+// byFeature names the values of a vector; without any it is nil.
+func byFeature(request *frontend.Request, values []float64) map[string]*float64 {
+	if len(values) == 0 {
+		return nil
+	}
+	named := make(map[string]*float64, len(values))
+	for i, f := range request.Policy().Service.Features {
+		named[f.Name] = finite(values[i])
+	}
+	return named
 }
 
 // finite is nil for what JSON has no number for.

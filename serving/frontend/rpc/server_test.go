@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ import (
 
 	millracev1 "github.com/millrace-ml/millrace/proto/millrace/v1"
 	"github.com/millrace-ml/millrace/serving"
+	"github.com/millrace-ml/millrace/serving/frontend"
 )
 
 // connect serves decisions over the codec of package serving, to a generated client.
@@ -196,6 +198,33 @@ func TestStreamsEnd(t *testing.T) {
 	s.Stop()
 	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable {
 		t.Errorf("after Stop: %v", err)
+	}
+}
+
+// TestJSONContributions are by feature, for requests that ask, and say why there are none.
+func TestJSONContributions(t *testing.T) {
+	q, err := newService(t).frontend.NewRequest("anyone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Release()
+	body := func(a frontend.Answer) string {
+		text, err := json.Marshal(newJSONAnswer(q, &a, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	a := frontend.Answer{Contributions: []float64{0.5, math.NaN()}, Base: 0, Unattributed: "why"}
+	if got := body(a); strings.Contains(got, "contribution") || strings.Contains(got, "unattributed") {
+		t.Errorf("not asked for: %s", got)
+	}
+	q.Explain = true
+	if got := body(a); !strings.Contains(got, `"contributions":{"number":0.5,"whole":null},"contribution_base":0,"unattributed":"why"`) {
+		t.Errorf("asked for: %s", got)
+	}
+	if got := body(frontend.Answer{}); strings.Contains(got, "contribution") {
+		t.Errorf("none: %s", got)
 	}
 }
 

@@ -316,7 +316,21 @@ func (x *exchange) appendAnswer(b []byte) []byte {
 	}
 	b = appendInt(b, 23, uint64(a.FeaturesTime))
 	b = appendInt(b, 24, uint64(a.ModelTime))
-	return appendInt(b, 25, uint64(a.TotalTime))
+	b = appendInt(b, 25, uint64(a.TotalTime))
+	if x.request.Explain {
+		b = x.appendContributions(b)
+	}
+	return b
+}
+
+// appendContributions appends what the features added to the score, or why that is unknown.
+func (x *exchange) appendContributions(b []byte) []byte {
+	a := x.answer
+	if len(a.Contributions) > 0 {
+		b = appendNumbers(b, 26, a.Contributions)
+		b = appendNumber(b, 27, a.Base)
+	}
+	return appendText(b, 28, a.Unattributed)
 }
 
 // appendVector appends names, values and statuses.
@@ -324,11 +338,7 @@ func (x *exchange) appendVector(b []byte) []byte {
 	for _, f := range x.request.Policy().Service.Features {
 		b = appendText(b, 18, f.Name)
 	}
-	b = protowire.AppendTag(b, 19, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(8*len(x.answer.Values)))
-	for _, v := range x.answer.Values {
-		b = protowire.AppendFixed64(b, math.Float64bits(v))
-	}
+	b = appendNumbers(b, 19, x.answer.Values)
 	b = protowire.AppendTag(b, 20, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(len(x.answer.Statuses)))
 	for _, s := range x.answer.Statuses {
@@ -365,6 +375,15 @@ func appendNumber(b []byte, number protowire.Number, v float64) []byte {
 		return b
 	}
 	return protowire.AppendFixed64(protowire.AppendTag(b, number, protowire.Fixed64Type), math.Float64bits(v))
+}
+
+func appendNumbers(b []byte, number protowire.Number, values []float64) []byte {
+	b = protowire.AppendTag(b, number, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(8*len(values)))
+	for _, v := range values {
+		b = protowire.AppendFixed64(b, math.Float64bits(v))
+	}
+	return b
 }
 
 func appendInt(b []byte, number protowire.Number, v uint64) []byte {

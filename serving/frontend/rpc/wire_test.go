@@ -288,7 +288,9 @@ func TestAnswerOnTheWire(t *testing.T) {
 			Degraded: true, DegradedReason: "why", Fallback: "f", Repeated: true,
 			Values: []float64{math.Inf(-1), 0}, Statuses: []window.Status{window.Present, window.NotFound},
 			FeaturesTime: 1, ModelTime: time.Second, TotalTime: time.Hour,
+			Contributions: []float64{-0.5, math.NaN()}, Base: -1.5, Unattributed: "why not",
 		},
+		"no base":     {Contributions: []float64{0, 1}, Values: []float64{1, 2}, Statuses: []window.Status{window.Present, window.Present}},
 		"odd numbers": {Score: math.Copysign(0, -1), Propensity: math.Inf(1), ModelVersion: -1, Values: []float64{1, 2}, Statuses: []window.Status{window.Null, window.OutsideMaxAge}},
 	} {
 		for _, explain := range []bool{false, true} {
@@ -308,6 +310,9 @@ func TestAnswerOnTheWire(t *testing.T) {
 					for _, status := range a.Statuses {
 						want.FeatureStatuses = append(want.FeatureStatuses, byte(wireStatus[status]))
 					}
+				}
+				if explain {
+					want.Contributions, want.ContributionBase, want.Unattributed = a.Contributions, a.Base, a.Unattributed
 				}
 				if !proto.Equal(got, want) {
 					t.Errorf("got\n%v, want\n%v", got, want)
