@@ -48,7 +48,7 @@ func drawGantt(s *orchestrator.RunStatus, now time.Time) gantt {
 	}
 	span := max(end.Sub(s.Started), time.Millisecond)
 	scale := func(t time.Time) float64 {
-		return ganttLabel + float64(t.Sub(s.Started))/float64(span)*(ganttWidth-ganttLabel-10)
+		return ganttLabel + float64(t.Sub(s.Started))/float64(span)*(ganttWidth-ganttLabel-30)
 	}
 	g := gantt{Width: ganttWidth}
 	for _, t := range s.Tasks[:min(len(s.Tasks), ganttMax)] {

@@ -95,6 +95,7 @@ var functions = template.FuncMap{
 	"when":     when,
 	"duration": shortDuration,
 	"number":   formatNumber,
+	"value":    formatValue,
 	"short":    shorten,
 	"isoTime":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"percent":  func(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" },
@@ -128,6 +129,14 @@ func formatNumber(v float64) string {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
 	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+// formatValue writes what a task or a run says of itself.
+func formatValue(v any) string {
+	if f, ok := v.(float64); ok {
+		return formatNumber(f)
+	}
+	return shorten(fmt.Sprint(v), 60)
 }
 
 func shorten(text string, runes int) string {
