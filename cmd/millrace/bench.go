@@ -181,6 +181,14 @@ payments where they lie beside the source (../shared/data), of generated ones ot
 the peer of the point-in-time join is DuckDB, which scripts/fetch-duckdb.sh fetches. The
 scenarios are: %s.`
 
+const suiteLearnLong = `Measure training, evaluation and pipelines.
+
+Models of the published card payments are refitted with the parameters that were chosen on
+earlier days and judged by the published protocol; the electricity market is predicted day by
+day. The published data is read beside the source (../shared/data); without it those rows stay
+unmeasured. The peer of the tree trainer is XGBoost, which scripts/fetch-xgboost.sh fetches; the
+two take turns. The scenarios are: %s.`
+
 func newBenchSuiteCommand() *cobra.Command {
 	group := &cobra.Command{
 		Use:   "suite",
@@ -209,6 +217,13 @@ func newBenchSuiteCommand() *cobra.Command {
 		Example: `  millrace bench suite features                    # all, about 10 minutes
   millrace bench suite features --only decide,push # two scenarios
   millrace bench suite features --quick            # a minute, to see that it works`,
+	}), newSuiteCommand(suite.Learn, &cobra.Command{
+		Use:   "learn",
+		Short: "Measure training, evaluation and pipelines",
+		Long:  fmt.Sprintf(suiteLearnLong, strings.Join(suite.LearnScenarios(), ", ")),
+		Example: `  millrace bench suite learn                      # all, about 12 minutes
+  millrace bench suite learn --only trees,cached # two scenarios
+  millrace bench suite learn --quick             # some minutes, to see that it works`,
 	}))
 	return group
 }

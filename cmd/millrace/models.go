@@ -41,13 +41,14 @@ func newModelsCommand() *cobra.Command {
 
 load and unload without --version work with any server of the dialect; the other
 commands that change something, and list and explain-batching, need Millrace.
-explain works on files and needs no server.`,
+explain and attributions work on files and need no server.`,
 		Example: `  millrace models list
   millrace models swap ranker                    # to the highest version in the repository
   millrace models rollback ranker
   millrace models alias ranker champion 3
   millrace models explain-batching ranker
-  millrace models explain models/ranker          # the plan of the native engine`,
+  millrace models explain models/ranker          # the plan of the native engine
+  millrace models attributions models/fraud --data payments.csv`,
 		Args: cobra.NoArgs,
 		RunE: showHelp,
 	}
@@ -57,7 +58,7 @@ explain works on files and needs no server.`,
 		o.listCommand(), o.loadCommand(), o.unloadCommand(), o.swapCommand(), o.rollbackCommand(),
 		o.aliasCommand(), o.aliasesCommand(), o.explainCommand(), o.configCommand(), o.statsCommand(),
 		o.optimizeCommand(),
-		o.planCommand(),
+		o.planCommand(), o.attributionsCommand(),
 	)
 	return cmd
 }

@@ -94,7 +94,7 @@ func (o *pipelineOptions) open() (*taskHost, *pipeline.File, error) {
 	if len(files) == 0 {
 		return nil, nil, fmt.Errorf("the project has no pipelines: name their files in %s, such as pipelines: [pipeline.yaml]", projectFile)
 	}
-	all, err := loadPipelines(files)
+	all, err := loadPipelines(p.Dir, files)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -118,8 +118,9 @@ func (o *pipelineOptions) project() (*project, error) {
 	return &project{Dir: dir, State: filepath.Join(dir, defaultState), Models: filepath.Join(dir, "models")}, nil
 }
 
-// loadPipelines reads files into one.
-func loadPipelines(files []string) (*pipeline.File, error) {
+// loadPipelines reads files into one. Files that triggers look for are in the folder of
+// the project, wherever the process was started.
+func loadPipelines(dir string, files []string) (*pipeline.File, error) {
 	all := &pipeline.File{Name: strings.Join(files, ", ")}
 	var problems []error
 	for _, file := range files {
@@ -131,6 +132,11 @@ func loadPipelines(files []string) (*pipeline.File, error) {
 		for _, p := range f.Pipelines {
 			if _, err := all.Find(p.Name); err == nil {
 				problems = append(problems, fmt.Errorf("%s: the pipeline %s is in another file too", file, p.Name))
+			}
+			for i := range p.Triggers {
+				if t := &p.Triggers[i]; t.Path != "" && !filepath.IsAbs(t.Path) {
+					t.Path = filepath.Join(absolute(dir), t.Path)
+				}
 			}
 		}
 		all.Pipelines = append(all.Pipelines, f.Pipelines...)
@@ -154,6 +160,12 @@ func (o *pipelineOptions) runnerOptions(h *taskHost, f *pipeline.File) orchestra
 	return orchestrator.Options{Dir: cmp.Or(o.state, filepath.Join(h.project.State, "pipelines")), Pipelines: f, Kinds: h.kinds()}
 }
 
+// openRunner takes the state folder.
+func openRunner(ctx context.Context, options orchestrator.Options) (*orchestrator.Runner, error) {
+	runner, err := orchestrator.Open(ctx, options)
+	return runner, explainLocked(pipelineMistake(err), options.Dir)
+}
+
 // runFlags say how a pipeline is run.
 type runFlags struct {
 	params      []string
@@ -171,7 +183,19 @@ func (r *runFlags) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&r.from, "from", nil, "`tasks` to run whether they changed or not, with all behind them")
 	flags.StringSliceVar(&r.only, "only", nil, "run these `tasks` and what they wait for, and no others")
 	flags.StringVar(&r.run, "run", "", "`id` of the run; one that was interrupted goes on")
-	flags.Var(&r.time, "time", "moment that the run is for (default: now)")
+	flags.Var(&optionalMoment{&r.time}, "time", "moment that the run is for (default: now)")
+}
+
+// optionalMoment may be empty, for none: other orchestrators give it as a template, and have no
+// time for a run that was started by hand.
+type optionalMoment struct{ *momentFlag }
+
+func (t *optionalMoment) Set(text string) error {
+	if text == "" {
+		*t.momentFlag = momentFlag{}
+		return nil
+	}
+	return t.momentFlag.Set(text)
 }
 
 func (r *runFlags) options() (orchestrator.RunOptions, error) {
@@ -256,13 +280,16 @@ func (o *pipelineOptions) run(cmd *cobra.Command, args []string, r *runFlags, dr
 			p.set(strings.TrimSpace(e.Task+": "+cmp.Or(e.Phase, string(e.Status))), e.Done, e.Total)
 		}
 	}
-	runner, err := orchestrator.Open(cmd.Context(), options)
+	runner, err := openRunner(cmd.Context(), options)
 	if err != nil {
-		return nil, pipelineMistake(err)
+		return nil, err
 	}
 	defer closing(&err, runner.Close)
 	status, err := runner.Run(cmd.Context(), name, run)
 	p.clear()
+	if status == nil {
+		err = pipelineMistake(err)
+	}
 	if status != nil && then != nil {
 		err = errors.Join(err, then(runner, status))
 	}
@@ -361,9 +388,9 @@ func (o *pipelineOptions) validate(cmd *cobra.Command, h *taskHost, f *pipeline.
 	defer closing(&err, func() error { return os.RemoveAll(dir) })
 	options := o.runnerOptions(h, f)
 	options.Dir = dir // nothing is run, and a runner may have the project's
-	runner, err := orchestrator.Open(cmd.Context(), options)
+	runner, err := openRunner(cmd.Context(), options)
 	if err != nil {
-		return pipelineMistake(err)
+		return err
 	}
 	defer closing(&err, runner.Close)
 	var problems []error
@@ -512,9 +539,9 @@ func (o *pipelineOptions) backfill(cmd *cobra.Command, args []string, r *runFlag
 	if err != nil {
 		return err
 	}
-	runner, err := orchestrator.Open(cmd.Context(), o.runnerOptions(host, file))
+	runner, err := openRunner(cmd.Context(), o.runnerOptions(host, file))
 	if err != nil {
-		return pipelineMistake(err)
+		return err
 	}
 	defer closing(&err, runner.Close)
 	all, err := runner.Backfill(cmd.Context(), name, from, to, parallel, run)
@@ -639,8 +666,8 @@ func (o *pipelineOptions) showPromotions(w io.Writer, all []promotion) error {
 func (o *pipelineOptions) serveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "serve", Short: "Run pipelines when they are due or triggered, until interrupted", Args: cobra.NoArgs,
-		Long: `Run pipelines by their schedules (cron) and triggers (files; alarms and labels where
-millrace up runs them) until interrupted. Runs that an earlier process left go on first.`,
+		Long: `Run pipelines by their schedules (cron) and triggers until interrupted. Runs that an
+earlier process left go on first. millrace up does the same beside serving.`,
 		Example: "  millrace pipeline serve",
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			host, file, err := o.open()
@@ -650,9 +677,9 @@ millrace up runs them) until interrupted. Runs that an earlier process left go o
 			host.by = "schedule"
 			options := o.runnerOptions(host, file)
 			options.Observe = func(e orchestrator.Event) { reportEvent(cmd.ErrOrStderr(), e) }
-			runner, err := orchestrator.Open(cmd.Context(), options)
+			runner, err := openRunner(cmd.Context(), options)
 			if err != nil {
-				return pipelineMistake(err)
+				return err
 			}
 			defer closing(&err, runner.Close)
 			if err := runner.Serve(cmd.Context()); err != nil && !errors.Is(err, context.Canceled) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,11 +82,15 @@ func (o *pipelineOptions) ci(cmd *cobra.Command, args []string, f *ciFlags) erro
 	case err != nil:
 		return err
 	case len(reasons) > 0:
-		return fmt.Errorf("%s does not hold", counted(len(reasons), "gate"))
+		return fmt.Errorf("the model fails %s", counted(len(reasons), "gate"))
 	case len(reports) == 0:
 		return errors.New("no task wrote a report, so nothing was judged: the pipeline needs an evaluate task")
+	case !slices.ContainsFunc(reports, func(r *report.Report) bool { return r.Verdict != report.NoGates }):
+		return errors.New("no evaluation has gates, so nothing was decided")
 	}
-	_, err = fmt.Fprintln(w, "\nall gates hold")
+	if !o.asJSON {
+		_, err = fmt.Fprintln(w, "\nall gates hold")
+	}
 	return err
 }
 
@@ -116,8 +121,8 @@ func reportsOf(runner *orchestrator.Runner, s *orchestrator.RunStatus) ([]*repor
 func (f *ciFlags) write(reports []*report.Report) error {
 	for _, one := range []struct {
 		path  string
-		write func(io.Writer, *report.Report) error
-	}{{f.junit, report.WriteJUnit}, {f.markdown, report.WriteMarkdown}} {
+		write func(io.Writer, []*report.Report) error
+	}{{f.junit, report.WriteJUnitAll}, {f.markdown, writeMarkdowns}} {
 		if one.path == "" {
 			continue
 		}
@@ -125,14 +130,18 @@ func (f *ciFlags) write(reports []*report.Report) error {
 		if err != nil {
 			return err
 		}
-		for _, r := range reports {
-			err = errors.Join(err, one.write(file, r))
-		}
-		if err = errors.Join(err, file.Close()); err != nil {
+		if err = errors.Join(one.write(file, reports), file.Close()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func writeMarkdowns(w io.Writer, reports []*report.Report) (err error) {
+	for _, r := range reports {
+		err = errors.Join(err, report.WriteMarkdown(w, r))
+	}
+	return err
 }
 
 // exportFlags are those of `pipeline export`.

@@ -261,7 +261,14 @@ func printDecision(w io.Writer, d *client.Decision) error {
 	}
 	line("policy", "%s, features %s", d.PolicyVersion, d.FeaturesVersion)
 	if d.Degraded {
-		line("degraded", "%s; answered by %s", d.DegradedReason, d.Fallback)
+		by := ""
+		if d.Fallback != "" {
+			by = "; answered by " + d.Fallback
+		}
+		line("degraded", "%s%s", d.DegradedReason, by)
+	}
+	if d.Unattributed != "" {
+		line("contributions", "none: %s", d.Unattributed)
 	}
 	if d.Repeated {
 		line("repeated", "remembered from an earlier request with the same key")
@@ -275,9 +282,17 @@ func printDecision(w io.Writer, d *client.Decision) error {
 		return err
 	}
 	fmt.Fprintln(w)
-	table = newTable(w, "FEATURE\tVALUE\tSTATUS")
-	for _, f := range d.Features {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", f.Name, valueText(numberValue(column.Float64, f.Value)), f.Status.String())
+	head := "FEATURE\tVALUE\tSTATUS"
+	if d.Contributions != nil {
+		head += fmt.Sprintf("\tADDS TO %.6g", d.ContributionBase)
+	}
+	table = newTable(w, head)
+	for i, f := range d.Features {
+		fmt.Fprintf(table, "%s\t%s\t%s", f.Name, valueText(numberValue(column.Float64, f.Value)), f.Status.String())
+		if d.Contributions != nil {
+			fmt.Fprintf(table, "\t%+.4g", d.Contributions[i])
+		}
+		fmt.Fprintln(table)
 	}
 	return table.Flush()
 }
@@ -305,6 +320,10 @@ type decisionJSON struct {
 	FeaturesNanos   int64       `json:"features_nanos"`
 	ModelNanos      int64       `json:"model_nanos"`
 	TotalNanos      int64       `json:"total_nanos"`
+	// As in the answer over HTTP.
+	Contributions    map[string]any `json:"contributions,omitempty"`
+	ContributionBase any            `json:"contribution_base,omitempty"`
+	Unattributed     string         `json:"unattributed,omitempty"`
 }
 
 type reason struct {
@@ -326,6 +345,13 @@ func printDecisionJSON(w io.Writer, d *client.Decision) error {
 	for _, f := range d.Features {
 		out.Features = append(out.Features, readValue{Name: f.Name, Value: numberValue(column.Float64, f.Value), Status: f.Status.String()})
 	}
+	if d.Contributions != nil {
+		out.ContributionBase, out.Contributions = numberValue(column.Float64, d.ContributionBase), map[string]any{}
+		for i, x := range d.Contributions {
+			out.Contributions[d.Features[i].Name] = numberValue(column.Float64, x)
+		}
+	}
+	out.Unattributed = d.Unattributed
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(out)

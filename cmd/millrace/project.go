@@ -16,6 +16,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/featurestore"
 	"github.com/millrace-ml/millrace/featurestore/definition"
 	"github.com/millrace-ml/millrace/featurestore/offline"
@@ -46,6 +47,7 @@ type project struct {
 	// Materialize loads what is new of the sources' inputs at each start.
 	Materialize bool
 	Server      projectServer
+	Console     projectConsole
 	Online      projectOnline
 	Log         projectLog
 	Generate    *projectGenerate
@@ -56,6 +58,13 @@ type project struct {
 type projectServer struct {
 	Address             string
 	HTTP, GRPC, Metrics uint16
+}
+
+// projectConsole says who may use the web console. Secrets are as they are written:
+// ${NAME} is taken from the environment where the console is served.
+type projectConsole struct {
+	Off    bool
+	Tokens []console.Token
 }
 
 // projectOnline is how the states of entities are kept.
@@ -127,7 +136,7 @@ func parseProject(dir, path string, data []byte) (*project, error) {
 
 // read fills the project from its file.
 func (p *project) read(r *projectReader, root ast.Node) {
-	o := r.object(root, "", "name", "models", "features", "decisions", "trainings", "evaluations", "pipelines", "state", "materialize", "server", "online", "log", "generate", "replay")
+	o := r.object(root, "", "name", "models", "features", "decisions", "trainings", "evaluations", "pipelines", "console", "state", "materialize", "server", "online", "log", "generate", "replay")
 	p.Name = o.text("name", filepath.Base(absolute(p.Dir)))
 	p.Models = p.path(o.text("models", "models"))
 	p.State = p.path(o.text("state", ".millrace/state"))
@@ -142,6 +151,9 @@ func (p *project) read(r *projectReader, root ast.Node) {
 	}
 	p.Materialize = o.truth("materialize", true)
 	p.readServer(o.object("server", "address", "http", "grpc", "metrics"))
+	if o.has("console") {
+		p.readConsole(o.object("console", "enabled", "tokens"))
+	}
 	p.readOnline(o.object("online", "memory_max", "redis"))
 	p.readLog(o.object("log", "retain", "storage"))
 	if o.has("generate") {
@@ -180,6 +192,25 @@ func (p *project) readServer(o *projectObject) {
 		HTTP:    uint16(o.integer("http", defaultHTTPPort, 0, 65535)),
 		GRPC:    uint16(o.integer("grpc", defaultGRPCPort, 0, 65535)),
 		Metrics: uint16(o.integer("metrics", defaultMetricsPort, 0, 65535)),
+	}
+}
+
+// readConsole reads tokens by name: {role, token}.
+func (p *project) readConsole(o *projectObject) {
+	p.Console.Off = !o.truth("enabled", true)
+	if !o.has("tokens") {
+		return
+	}
+	for _, entry := range o.entries("tokens") {
+		t := o.r.object(entry.Value, join(o.path, "tokens."+entry.Key.GetToken().Value), "role", "token")
+		role, err := console.ParseRole(t.text("role", console.Viewer.String()))
+		if err != nil {
+			t.bad("role", "%v", err)
+		}
+		if !t.has("token") {
+			t.bad("", "token is missing, such as token: ${MILLRACE_OPERATOR}")
+		}
+		p.Console.Tokens = append(p.Console.Tokens, console.Token{Name: entry.Key.GetToken().Value, Role: role, Secret: t.text("token", "")})
 	}
 }
 

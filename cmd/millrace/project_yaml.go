@@ -167,6 +167,18 @@ func (o *projectObject) object(key string, keys ...string) *projectObject {
 	return o.r.object(o.keys[key], join(o.path, key), keys...)
 }
 
+// entries are those of a mapping whose keys are names.
+func (o *projectObject) entries(key string) []*ast.MappingValueNode {
+	switch n := o.keys[key].(type) {
+	case *ast.MappingNode:
+		return n.Values
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{n}
+	}
+	o.bad(key, "needs a mapping of names")
+	return nil
+}
+
 // scalar is the text of a key's value.
 func (o *projectObject) scalar(key string) (text string, ok bool) {
 	if !o.has(key) {

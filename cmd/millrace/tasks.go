@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/millrace-ml/millrace/featurestore/dataset"
 	"github.com/millrace-ml/millrace/featurestore/definition"
@@ -27,8 +28,7 @@ import (
 // The orchestrator knows nothing of what tasks do. The kinds of tasks that a pipeline of
 // this project may use are made here: each phase of building a model is one.
 
-// taskHost is what tasks of a project have to work with. Its fields do not change; tasks
-// run beside one another.
+// taskHost is what tasks of a project have to work with. Tasks run beside one another.
 type taskHost struct {
 	project *project
 	// log is the event log, where this process has it open; nil opens it for each task.
@@ -39,6 +39,28 @@ type taskHost struct {
 	by string
 	// workers bounds the goroutines of a task; 0 is one for each core.
 	workers int
+	// server is the gRPC address of the project's server; empty is what the project says.
+	server string
+	// generating is held while missing payments are made.
+	generating sync.Mutex
+	// opened is the event log while tasks of this process use it, which may be many.
+	opened struct {
+		sync.Mutex
+		log   *offline.Log
+		users int
+	}
+}
+
+// prepare makes the payments of a project that has some made where they are missing. Their
+// content is part of cache keys, so it comes before a task is looked up.
+func (h *taskHost) prepare(ctx context.Context) error {
+	g := h.project.Generate
+	if g == nil {
+		return nil
+	}
+	h.generating.Lock()
+	defer h.generating.Unlock()
+	return g.generate(ctx, func(string, ...any) {})
 }
 
 // taskVersion is part of the cache key of all kinds here: raise it when a task of the
@@ -150,6 +172,9 @@ func (h *taskHost) extractKind() orchestrator.Kind {
 			if w.Log {
 				return h.logFingerprint(ctx)
 			}
+			if err := h.prepare(ctx); err != nil {
+				return "", err
+			}
 			return inputsFingerprint(ctx, f, s)
 		},
 	}
@@ -177,15 +202,30 @@ func inputsFingerprint(ctx context.Context, f *orchestrator.Fingerprint, s *defi
 	return hash, nil
 }
 
+// openLog opens the event log for a task; done gives it back. Tasks that use it at the
+// same time share it.
 func (h *taskHost) openLog(ctx context.Context) (_ *offline.Log, done func() error, err error) {
 	if h.log != nil {
 		return h.log, func() error { return nil }, nil
 	}
-	log, err := openLogOf(ctx, h.project.State)
-	if err != nil {
-		return nil, nil, err
+	h.opened.Lock()
+	defer h.opened.Unlock()
+	if h.opened.users == 0 {
+		if h.opened.log, err = openLogOf(ctx, h.project.State); err != nil {
+			return nil, nil, err
+		}
 	}
-	return log, log.Close, nil
+	h.opened.users++
+	return h.opened.log, h.closeLog, nil
+}
+
+func (h *taskHost) closeLog() error {
+	h.opened.Lock()
+	defer h.opened.Unlock()
+	if h.opened.users--; h.opened.users > 0 {
+		return nil
+	}
+	return h.opened.log.Close()
 }
 
 func (h *taskHost) logFingerprint(ctx context.Context) (_ string, err error) {
@@ -244,6 +284,9 @@ func (h *taskHost) featuresKind() orchestrator.Kind {
 func (h *taskHost) featuresFingerprint(ctx context.Context, f *orchestrator.Fingerprint, w *featuresWith) (string, error) {
 	c, err := h.catalog()
 	if err != nil {
+		return "", err
+	}
+	if err := h.prepare(ctx); err != nil {
 		return "", err
 	}
 	hash := hex.EncodeToString(c.Hash[:]) + "\n"

@@ -17,6 +17,7 @@ import (
 	"github.com/millrace-ml/millrace/featurestore/dataset"
 	"github.com/millrace-ml/millrace/featurestore/definition"
 	"github.com/millrace-ml/millrace/featurestore/offline"
+	"github.com/millrace-ml/millrace/featurestore/plan"
 	"github.com/millrace-ml/millrace/featurestore/source"
 	"github.com/millrace-ml/millrace/orchestrator"
 	"github.com/millrace-ml/millrace/training"
@@ -133,14 +134,24 @@ func (h *taskHost) extractLog(ctx context.Context, e *extraction) (err error) {
 		return err
 	}
 	defer closing(&err, done)
-	events := newLoggedEvents(e.source)
-	err = log.Replay(ctx, 0, func(stream string, columns []offline.Column, r *offline.Record) error {
-		if stream == e.source.Name && r.EventTime >= e.from && r.EventTime < e.to {
-			return events.add(columns, r)
+	q := offline.Query{Stream: plan.Schema(e.source).Stream, From: max(e.from, 0), Versions: offline.AllVersions}
+	if e.to < math.MaxInt64 {
+		q.To = e.to
+	}
+	scan, err := log.Scan(ctx, q)
+	if errors.Is(err, offline.ErrUnknownStream) {
+		return nil // nothing was pushed yet
+	} else if err != nil {
+		return err
+	}
+	defer closing(&err, scan.Close)
+	events, columns := newLoggedEvents(e.source), scan.Columns()
+	for scan.Next() {
+		if err := events.add(columns, scan.Record()); err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
+	}
+	if err := scan.Err(); err != nil {
 		return err
 	}
 	return events.write(e.out)
@@ -149,8 +160,8 @@ func (h *taskHost) extractLog(ctx context.Context, e *extraction) (err error) {
 // loggedRowsMax bounds the events that are put together in memory.
 const loggedRowsMax = 50_000_000
 
-// loggedEvents puts events together with their amendments, in the order of their first
-// arrival. An event is known by its id and time.
+// loggedEvents puts events together with their amendments, in the order of the log. An
+// event is known by its id and time.
 type loggedEvents struct {
 	source *definition.Source
 	rows   map[string]int
@@ -176,6 +187,9 @@ func (l *loggedEvents) add(columns []offline.Column, r *offline.Record) error {
 		l.batch.Rows++
 		for i := range l.batch.Columns {
 			l.batch.Columns[i].AppendNull()
+		}
+		if at := l.source.Arrival; at >= 0 { // which every record has, and no column
+			l.batch.Columns[at].Ints[row], l.batch.Columns[at].Nulls[row] = r.ArrivalTime, false
 		}
 	}
 	for i, c := range columns {

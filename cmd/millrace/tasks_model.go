@@ -48,20 +48,44 @@ func (h *taskHost) trainKind() orchestrator.Kind {
 			}
 			return orchestrator.TaskFunc(func(ctx context.Context, c *orchestrator.Call) error { return h.train(ctx, c, &w) }), nil
 		},
-		Fingerprint: func(_ context.Context, f *orchestrator.Fingerprint) (string, error) {
-			var w trainWith
-			if err := decodeWith(f.With, &w); err != nil {
-				return "", err
+		Fingerprint: h.trainFingerprint,
+	}
+}
+
+// trainFingerprint stands for the training, and for the files that its programs are.
+func (h *taskHost) trainFingerprint(ctx context.Context, f *orchestrator.Fingerprint) (string, error) {
+	var w trainWith
+	if err := decodeWith(f.With, &w); err != nil {
+		return "", err
+	}
+	s, err := h.training(&w)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return "", err
+	}
+	hash := version + "\n" + string(text)
+	for i := range s.Candidates {
+		line, _ := s.Candidates[i].Parameters["program"].(string)
+		for _, word := range strings.Fields(line) { // what a word with a blank names is not found
+			word = strings.Trim(word, `"'`)
+			if info, err := os.Stat(word); err != nil || !info.Mode().IsRegular() || info.Size() > programBytesMax {
+				continue
 			}
-			s, err := h.training(&w)
+			digest, err := f.Hash(ctx, word)
 			if err != nil {
 				return "", err
 			}
-			text, err := json.Marshal(s)
-			return version + "\n" + string(text), err
-		},
+			hash += "\n" + digest
+		}
 	}
+	return hash, nil
 }
+
+// programBytesMax bounds the files of a program that are looked at: larger ones are data.
+const programBytesMax = 64 << 20
 
 func (h *taskHost) training(w *trainWith) (*training.Spec, error) {
 	if len(h.project.Trainings) == 0 {
@@ -96,7 +120,7 @@ func (h *taskHost) train(ctx context.Context, c *orchestrator.Call, w *trainWith
 	}
 	log := slog.New(slog.NewTextHandler(c.Log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	o := training.Options{
-		Spec: s, Data: data, Output: filepath.Join(c.Work, "model"), Metrics: metrics, Backend: modelBackend(log),
+		Spec: s, Data: data, DataName: c.InputDigests["data"] + "/" + training.DataFile, Output: filepath.Join(c.Work, "model"), Metrics: metrics, Backend: modelBackend(log),
 		Version: version, Workers: h.workers, Logger: log,
 		Progress: func(phase string, done, total int) { c.Progress(int64(done), int64(total), phase) },
 	}
@@ -108,7 +132,9 @@ func (h *taskHost) train(ctx context.Context, c *orchestrator.Call, w *trainWith
 	if err != nil {
 		return err
 	}
-	if err := (&trainOptions{}).print(c.Log, r); err != nil {
+	shown := *r
+	shown.Path = "model.onnx" // where it is now it does not stay
+	if err := (&trainOptions{}).print(c.Log, &shown); err != nil {
 		return err
 	}
 	if err := os.Rename(r.Path, c.Outputs["model"]); err != nil {
@@ -136,7 +162,8 @@ type evaluateWith struct {
 	// Against is a model of the repository to compare with: the version that the server
 	// serves, else the highest; NAME@VERSION is another. Empty is what the evaluation says.
 	Against string `json:"against"`
-	Seed    uint64 `json:"seed"`
+	// Seed takes the place of that of the evaluation's bootstrap.
+	Seed *uint64 `json:"seed"`
 }
 
 func (h *taskHost) evaluateKind() orchestrator.Kind {
@@ -177,11 +204,25 @@ func (h *taskHost) evaluateFingerprint(ctx context.Context, f *orchestrator.Fing
 		hash.WriteString("\n" + digest)
 	}
 	champion, err := h.champion(ctx, w.Against)
+	if err == nil && w.Against == "" {
+		champion, err = h.namedChampion(w.Evaluation)
+	}
 	if err != nil || champion == "" {
 		return hash.String(), err
 	}
 	digest, err := f.Hash(ctx, champion)
 	return hash.String() + "\n" + digest, err
+}
+
+// namedChampion is the folder or file of the champion that an evaluation names itself: the
+// folder of all versions where it does not say which one.
+func (h *taskHost) namedChampion(name string) (string, error) {
+	s, err := h.evaluationSpec(name)
+	if err != nil {
+		return "", err
+	}
+	path, _, _ := strings.Cut(s.Against, "@")
+	return path, nil
 }
 
 func (h *taskHost) evaluationSpec(name string) (*evaluation.Spec, error) {
@@ -208,6 +249,9 @@ func (h *taskHost) evaluate(ctx context.Context, c *orchestrator.Call, w *evalua
 		return fmt.Errorf("%w: %w", orchestrator.ErrPermanent, err)
 	}
 	s.Model = filepath.Join(c.Inputs["model"], "model.onnx")
+	if w.Seed != nil {
+		s.Bootstrap.Seed = *w.Seed
+	}
 	if s.Data, err = dataPath(c.Inputs["data"]); err != nil {
 		return err
 	}
@@ -279,6 +323,9 @@ func (h *taskHost) champion(ctx context.Context, name string) (string, error) {
 		return "", nil
 	}
 	model, text, explicit := strings.Cut(name, "@")
+	if err := checkModelName(model); err != nil {
+		return "", fmt.Errorf("%w: with.against: %w", orchestrator.ErrPermanent, err)
+	}
 	number := int64(0)
 	if explicit {
 		n, err := strconv.ParseInt(text, 10, 64)
@@ -286,7 +333,7 @@ func (h *taskHost) champion(ctx context.Context, name string) (string, error) {
 			return "", fmt.Errorf("%w: with.against %q: give MODEL or MODEL@VERSION", orchestrator.ErrPermanent, name)
 		}
 		number = n
-	} else if served, err := h.servedVersion(ctx, model); err == nil {
+	} else if served, err := h.servedVersion(ctx, h.grpcAddress(), model); err == nil {
 		number = served
 	}
 	if number == 0 {
@@ -305,23 +352,35 @@ func (h *taskHost) champion(ctx context.Context, name string) (string, error) {
 
 // highestModelVersion is 0 if a model has none.
 func highestModelVersion(dir string) (int64, error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
-	} else if err != nil {
+	all, err := modelVersions(dir)
+	if err != nil || len(all) == 0 {
 		return 0, err
 	}
-	highest := int64(0)
+	return slices.Max(all), nil
+}
+
+// modelVersions are the numbers of the versions in a model's folder, in no order.
+func modelVersions(dir string) ([]int64, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	var all []int64
 	for _, e := range entries {
-		if n, err := strconv.ParseInt(e.Name(), 10, 64); err == nil && e.IsDir() {
-			highest = max(highest, n)
+		if n, err := strconv.ParseInt(e.Name(), 10, 64); err == nil && e.IsDir() && n > 0 {
+			all = append(all, n)
 		}
 	}
-	return highest, nil
+	return all, nil
 }
 
 // grpcAddress is where the project's server is, as seen from this machine.
 func (h *taskHost) grpcAddress() string {
+	if h.server != "" {
+		return h.server
+	}
 	host := h.project.Server.Address
 	if host == "" || host == "0.0.0.0" || host == "::" {
 		host = "localhost"

@@ -4,6 +4,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,9 +13,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -22,6 +27,7 @@ import (
 	"github.com/millrace-ml/millrace/evaluation/report"
 	"github.com/millrace-ml/millrace/orchestrator"
 	millracev1 "github.com/millrace-ml/millrace/proto/millrace/v1"
+	"github.com/millrace-ml/millrace/training"
 )
 
 // promoteWith is what a promote task is told.
@@ -48,7 +54,7 @@ const (
 type promotion struct {
 	Time     time.Time `json:"time"`
 	Model    string    `json:"model"`
-	Decision string    `json:"decision"` // promoted or kept
+	Decision string    `json:"decision"` // promoted or kept; unchanged is not recorded
 	// Version is the new one, Previous what was served before; 0 for none.
 	Version  int64 `json:"version,omitempty"`
 	Previous int64 `json:"previous,omitempty"`
@@ -69,6 +75,8 @@ type promotion struct {
 const (
 	decisionPromoted = "promoted"
 	decisionKept     = "kept"
+	// The model is the one that is served, and how it came there is on record.
+	decisionUnchanged = "unchanged"
 )
 
 // promotionsFile is where the records are, in the state folder: a line of JSON each.
@@ -87,8 +95,8 @@ func (h *taskHost) promoteKind() orchestrator.Kind {
 			if err := decodeWith(with, &w); err != nil {
 				return nil, err
 			}
-			if w.Model == "" {
-				return nil, errors.New("with.model is missing: the name of the model in the repository")
+			if err := checkModelName(w.Model); err != nil {
+				return nil, fmt.Errorf("with.model: %w", err)
 			}
 			if w.Swap != swapIfRunning && w.Swap != swapRequired && w.Swap != swapNever {
 				return nil, fmt.Errorf("with.swap: %q is none of %s, %s, %s", w.Swap, swapIfRunning, swapRequired, swapNever)
@@ -96,6 +104,17 @@ func (h *taskHost) promoteKind() orchestrator.Kind {
 			return orchestrator.TaskFunc(func(ctx context.Context, c *orchestrator.Call) error { return h.promote(ctx, c, &w) }), nil
 		},
 	}
+}
+
+// checkModelName refuses what is no folder right within a repository of models.
+func checkModelName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("it is missing: the name of the model in the repository")
+	case !filepath.IsLocal(name) || name == "." || strings.ContainsAny(name, "/\\\x00"):
+		return fmt.Errorf("%q is no name of a model: it names a folder in the repository", name)
+	}
+	return nil
 }
 
 func (h *taskHost) promote(ctx context.Context, c *orchestrator.Call, w *promoteWith) error {
@@ -118,7 +137,7 @@ func (h *taskHost) promote(ctx context.Context, c *orchestrator.Call, w *promote
 			return err
 		}
 	}
-	if !h.dry {
+	if !h.dry && p.Decision != decisionUnchanged {
 		if err := h.record(p); err != nil {
 			return err
 		}
@@ -142,16 +161,15 @@ func (p *promotion) judge(dir string, w *promoteWith) error {
 	}
 	sum := sha256.Sum256(text)
 	p.Report = hex.EncodeToString(sum[:])
-	f, err := os.Open(path)
+	r, err := report.ReadJSON(bytes.NewReader(text))
 	if err != nil {
-		return err
-	}
-	r, err := report.ReadJSON(bufio.NewReader(f))
-	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	p.Verdict = string(r.Verdict)
-	if r.Model.SHA256 != "" && r.Model.SHA256 != p.SHA256 {
+	if r.Model.SHA256 == "" {
+		return fmt.Errorf("%w: the report judges %s, and does not say which model that is", orchestrator.ErrPermanent, r.Model.Name)
+	}
+	if r.Model.SHA256 != p.SHA256 {
 		return fmt.Errorf("%w: the report judges the model %.12s, this one is %.12s", orchestrator.ErrPermanent, r.Model.SHA256, p.SHA256)
 	}
 	for _, g := range r.Gates {
@@ -171,7 +189,8 @@ func (p *promotion) judge(dir string, w *promoteWith) error {
 // version out again.
 func (h *taskHost) deploy(ctx context.Context, c *orchestrator.Call, w *promoteWith, p *promotion) error {
 	dir := filepath.Join(h.project.Models, w.Model)
-	previous, err := h.servedVersion(ctx, w.Model)
+	address := cmp.Or(w.Server, h.grpcAddress())
+	previous, err := h.servedVersion(ctx, address, w.Model)
 	if err != nil {
 		if previous, err = highestModelVersion(dir); err != nil {
 			return err
@@ -181,12 +200,25 @@ func (h *taskHost) deploy(ctx context.Context, c *orchestrator.Call, w *promoteW
 	if err != nil {
 		return err
 	}
-	if p.Version = installed; previous != installed {
+	p.Version = installed
+	if previous != installed {
 		p.Previous = previous
+	} else {
+		known, err := h.promotedBefore(p)
+		if err != nil {
+			return err
+		}
+		if known {
+			p.Decision, p.Reasons = decisionUnchanged, []string{fmt.Sprintf("version %d of %s is this model, and is served", installed, w.Model)}
+			return nil
+		}
+		if p.Previous, err = versionBelow(dir, installed); err != nil { // this run did it, and was killed before it was recorded
+			return err
+		}
 	}
 	p.Served = "not asked for"
 	if w.Swap != swapNever {
-		p.Served, err = h.swap(ctx, w, installed)
+		p.Served, err = h.swap(ctx, w, address, installed)
 		if err != nil {
 			if fresh {
 				err = errors.Join(err, os.RemoveAll(filepath.Join(dir, strconv.FormatInt(installed, 10))))
@@ -197,9 +229,32 @@ func (h *taskHost) deploy(ctx context.Context, c *orchestrator.Call, w *promoteW
 	p.Decision = decisionPromoted
 	if p.Previous > 0 {
 		p.Rollback = fmt.Sprintf("millrace models swap %s --version %d", w.Model, p.Previous)
+		if !isDefaultServer(address) {
+			p.Rollback += " --url " + address
+		}
 	}
 	fmt.Fprintf(c.Log, "%s version %d: %s\n", w.Model, installed, p.Served)
 	return nil
+}
+
+// promotedBefore says whether another run has put this very model into service.
+func (h *taskHost) promotedBefore(p *promotion) (bool, error) {
+	all, err := readPromotions(h.project.State)
+	return slices.ContainsFunc(all, func(old promotion) bool {
+		return old.Model == p.Model && old.SHA256 == p.SHA256 && old.Version == p.Version && old.Decision == decisionPromoted && old.Run != p.Run
+	}), err
+}
+
+// versionBelow is the highest version of a model below another one, 0 if there is none.
+func versionBelow(dir string, number int64) (int64, error) {
+	all, err := modelVersions(dir)
+	below := int64(0)
+	for _, n := range all {
+		if n < number {
+			below = max(below, n)
+		}
+	}
+	return below, err
 }
 
 // installVersion copies a model into a repository as the next version. A version that is
@@ -220,17 +275,29 @@ func installVersion(from, dir, digest string) (number int64, fresh bool, err err
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, false, err
 	}
+	if err := training.RemoveStaged(dir, time.Now()); err != nil {
+		return 0, false, err
+	}
 	stage, err := os.MkdirTemp(dir, ".staged-")
 	if err != nil {
 		return 0, false, err
 	}
-	if err = errors.Join(os.Chmod(stage, 0o755), copyFolder(from, stage)); err == nil {
+	if err = errors.Join(os.Chmod(stage, 0o755), copyFolder(from, stage), syncDir(stage)); err == nil {
 		err = os.Rename(stage, filepath.Join(dir, strconv.FormatInt(highest+1, 10)))
 	}
 	if err != nil {
 		return 0, false, errors.Join(err, os.RemoveAll(stage))
 	}
-	return highest + 1, true, nil
+	return highest + 1, true, syncDir(dir)
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // copyFolder copies plain files, durably.
@@ -278,8 +345,8 @@ func (h *taskHost) askServer(ctx context.Context, address string, call func(cont
 }
 
 // servedVersion is the version of a model that is in service.
-func (h *taskHost) servedVersion(ctx context.Context, model string) (number int64, err error) {
-	err = h.askServer(ctx, h.grpcAddress(), func(ctx context.Context, s server) error {
+func (h *taskHost) servedVersion(ctx context.Context, address, model string) (number int64, err error) {
+	err = h.askServer(ctx, address, func(ctx context.Context, s server) error {
 		answer, err := s.admin.ListModels(ctx, &millracev1.ListModelsRequest{Model: model})
 		if err != nil {
 			return err
@@ -295,11 +362,7 @@ func (h *taskHost) servedVersion(ctx context.Context, model string) (number int6
 }
 
 // swap puts a version into service, and says what came of it.
-func (h *taskHost) swap(ctx context.Context, w *promoteWith, number int64) (string, error) {
-	address := w.Server
-	if address == "" {
-		address = h.grpcAddress()
-	}
+func (h *taskHost) swap(ctx context.Context, w *promoteWith, address string, number int64) (string, error) {
 	err := h.askServer(ctx, address, func(ctx context.Context, s server) error {
 		_, err := s.admin.SwapVersion(ctx, &millracev1.SwapVersionRequest{Model: w.Model, Version: number, KeepOld: true})
 		return err
@@ -311,6 +374,12 @@ func (h *taskHost) swap(ctx context.Context, w *promoteWith, number int64) (stri
 		return "no server answers at " + address + "; it is served from the next start on", nil
 	}
 	return "", err
+}
+
+// isDefaultServer says whether an address is what commands here ask by default.
+func isDefaultServer(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	return err == nil && (host == "localhost" || host == "127.0.0.1") && port == strconv.Itoa(defaultGRPCPort)
 }
 
 // record appends the decision to the project's records. After a crash behind it the same
@@ -332,7 +401,31 @@ func (h *taskHost) record(p *promotion) error {
 	if err := os.MkdirAll(h.project.State, 0o755); err != nil {
 		return err
 	}
-	return writeSynced(filepath.Join(h.project.State, promotionsFile), append(text, '\n'), os.O_CREATE|os.O_APPEND)
+	path := filepath.Join(h.project.State, promotionsFile)
+	if torn, err := endsTorn(path); err != nil {
+		return err
+	} else if torn { // by a crash: what follows is a line of its own
+		text = append([]byte{'\n'}, text...)
+	}
+	return writeSynced(path, append(text, '\n'), os.O_CREATE|os.O_APPEND)
+}
+
+// endsTorn says whether a file ends within a line.
+func endsTorn(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return false, err
+	}
+	last := make([]byte, 1)
+	_, err = f.ReadAt(last, info.Size()-1)
+	return last[0] != '\n', err
 }
 
 // readPromotions reads the records, the oldest first. A line that a crash cut short is

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"github.com/millrace-ml/millrace/engine/auto"
 	"github.com/millrace-ml/millrace/engine/native"
 	"github.com/millrace-ml/millrace/engine/onnxrt"
+	"github.com/millrace-ml/millrace/orchestrator/artifact"
 	"github.com/millrace-ml/millrace/training"
 	"github.com/millrace-ml/millrace/training/learn"
 	"github.com/millrace-ml/millrace/training/runs"
@@ -39,7 +41,6 @@ type trainOptions struct {
 	asJSON       bool
 	methods      []string
 	settings     []string
-	splitText    string
 	classWeights string
 	calibrate    string
 	spec         training.Spec
@@ -85,7 +86,7 @@ definitions.`,
 	flags.StringSliceVar(&o.spec.Categorical, "categorical", nil, "`columns` of numbers whose order means nothing")
 	flags.StringVar(&o.spec.Weight, "weight", "", "`column` with the weights of rows")
 	flags.StringVar(&o.spec.Time, "time", "", "`column` with times: the last fifth is what candidates are judged by")
-	flags.StringVar(&o.spec.Group, "group", "", "`column` of what rows belong to, such as a customer: it is never on both sides")
+	flags.StringVar(&o.spec.Group, "group", "", "`column` of what rows belong to, such as a customer: without --time it is never on both sides")
 	flags.StringSliceVar(&o.methods, "method", nil, "`methods` to try (default: linear ones and trees); millrace train methods lists them")
 	flags.StringArrayVar(&o.settings, "set", nil, "parameter of a method as `METHOD.NAME=VALUE`; repeat as needed")
 	flags.StringVar(&o.spec.Metric, "metric", "", "`metric` to choose by (default: average_precision, log_loss or rmse)")
@@ -310,6 +311,11 @@ func (o *trainOptions) reproduce(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
+	if o.data == "" {
+		if o.data, err = trainingSetOf(m); err != nil {
+			return err
+		}
+	}
 	options, err := o.options(cmd, m.Spec)
 	if err != nil {
 		return err
@@ -326,6 +332,32 @@ func (o *trainOptions) reproduce(cmd *cobra.Command, path string) error {
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: the same bytes, %.12s...\n", path, r.SHA256)
 	return err
+}
+
+// trainingSetOf is where the training set of a manifest is. Pipelines name theirs by
+// content, as tree:SHA256/FILE, which their state folder may still have.
+func trainingSetOf(m *training.Manifest) (string, error) {
+	path := m.Data.Path
+	digest, file, _ := strings.Cut(path, "/")
+	if artifact.Digest(digest).Valid() {
+		path = filepath.Join(".millrace", "state")
+		p, err := projectHere()
+		if err != nil {
+			return "", err
+		}
+		if p != nil {
+			path = p.State
+		}
+		store, err := artifact.Open(filepath.Join(path, "pipelines"))
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(store.Path(artifact.Digest(digest)), file)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("the training set is not there any more: %w; name a copy by --data", err)
+	}
+	return path, nil
 }
 
 func newMethodsCommand() *cobra.Command {

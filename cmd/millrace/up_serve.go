@@ -26,6 +26,7 @@ type upParts struct {
 	features  *featurerpc.Service
 	decisions *decisionrpc.Service
 	metrics   *metrics.Collector
+	console   *upConsole
 	grpc      string // address that clients of this process reach
 }
 
@@ -37,10 +38,15 @@ func (u *up) serve(ctx context.Context) error {
 	if err := u.options.serve.listen(ctx, &options); err != nil {
 		return err
 	}
-	parts, err := u.assemble(ctx, options)
+	pipelines, err := u.openPipelines(ctx, options.GRPC.Addr().String())
 	if err != nil {
 		closeListeners(&options)
 		return err
+	}
+	parts, err := u.assemble(ctx, options)
+	if err != nil {
+		closeListeners(&options)
+		return errors.Join(err, pipelines.close())
 	}
 	u.parts = parts
 	background, stop := context.WithCancelCause(ctx)
@@ -52,13 +58,15 @@ func (u *up) serve(ctx context.Context) error {
 		case <-background.Done():
 		}
 	})
+	running.Go(func() { pipelines.run(background, parts.server.Ready()) }) // ends when serving or ctx does
+	running.Go(func() { parts.console.run(background) })                   // likewise
 	err = parts.server.Serve(background)
 	stop(nil)
 	running.Wait()
 	if cause := context.Cause(background); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
-	return errors.Join(err, closeFrontend(parts.frontend))
+	return errors.Join(err, closeFrontend(parts.frontend), parts.console.close())
 }
 
 // assemble makes the server, and the front-end that runs its models.
@@ -76,16 +84,20 @@ func (u *up) assemble(ctx context.Context, options serving.Options) (*upParts, e
 		for _, add := range routes {
 			add(mux)
 		}
+		p.console.routes(mux) // made below, before anything is served
 	}
 	options.Collectors = []prometheus.Collector{p.metrics}
 	options.OnStop = func(ctx context.Context) error { return u.stop(ctx, p) }
 	var err error
-	if p.server, err = serving.NewServer(options); err != nil || !decides {
+	if p.server, err = serving.NewServer(options); err != nil {
+		return nil, err
+	}
+	if p.console, err = u.openConsole(ctx, options.HTTP.Addr().String(), p.server); err != nil || !decides {
 		return p, err
 	}
 	p.frontend, err = frontend.New(ctx, frontend.Options{Store: u.store, Policies: u.policies, Models: frontend.InProcess(p.server), Logger: u.log})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, p.console.close())
 	}
 	p.decisions = decisionrpc.New(p.frontend)
 	p.metrics.SetFrontend(p.frontend)
