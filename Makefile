@@ -18,8 +18,8 @@ DEMO          := .millrace/demo
 STATICCHECK   := go tool -modfile=tools/staticcheck/go.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help run up build demo test unit portable race fuzz-smoke lint generate generate-check \
-	onnxruntime bench-serve bench-kernels bench-features bench-beside bench-ghz bench-smoke check-tools clean
+.PHONY: help run up build demo test unit portable race fuzz-smoke test-airflow test-argo lint generate generate-check \
+	onnxruntime bench-serve bench-kernels bench-features bench-learn bench-beside bench-ghz bench-smoke check-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,12 @@ race: ## run the tests of the concurrent packages under the race detector
 fuzz-smoke: ## run every fuzz target for a moment (FUZZTIME=3000x)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz-smoke.sh
 
+test-airflow: check-tools ## run exported pipelines with Airflow 3 and 2, fetched by pip (3 minutes)
+	@MILLRACE_AIRFLOW=1 $(TEST) -count=1 -run 'TestAirflow' ./cmd/millrace
+
+test-argo: check-tools ## lint exported pipelines with the code of Argo Workflows, built first (4 minutes)
+	@MILLRACE_ARGO=1 $(TEST) -count=1 -run 'TestArgo' ./orchestrator/export
+
 lint: check-tools ## gofmt, go vet and staticcheck
 	@scripts/check-format.sh
 	go vet ./...
@@ -78,13 +84,18 @@ bench-features: build ## measure features, decisions, training sets and recovery
 	@scripts/fetch-duckdb.sh || echo "bench-features: no DuckDB; the row that compares with it stays unmeasured"
 	bin/millrace bench suite features $(BENCH_FLAGS)
 
+bench-learn: onnxruntime build ## measure training, evaluation and pipelines (6 minutes)
+	@scripts/fetch-xgboost.sh || echo "bench-learn: no XGBoost; the rows that compare with it stay unmeasured"
+	bin/millrace bench suite learn $(BENCH_FLAGS)
+
 bench-beside: onnxruntime build ## other libraries' products and trees beside ours, for information
 	bench/beside/run.sh
 
-bench-smoke: onnxruntime build ## both suites with tiny durations, to show that they run
+bench-smoke: onnxruntime build ## all suites with tiny durations, to show that they run
 	bin/millrace bench suite serve --quick $(BENCH_FLAGS)
 	bin/millrace bench suite kernels --quick $(BENCH_FLAGS)
 	bin/millrace bench suite features --quick $(BENCH_FLAGS)
+	bin/millrace bench suite learn --quick $(BENCH_FLAGS)
 
 bench-ghz: onnxruntime build ## the same workloads driven by ghz
 	bench/ghz/run.sh

@@ -35,7 +35,7 @@ type traffic struct {
 
 // counters are a model's, since the start of the server.
 type counters struct {
-	success, failure, rows, runs, micros float64
+	success, failure, rows, runs float64
 	// buckets are those of the duration of requests, by their upper ends in microseconds.
 	buckets []bucket
 	pending float64

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/millrace-ml/millrace/training/baseline"
+	"github.com/millrace-ml/millrace/training/blend"
 	"github.com/millrace-ml/millrace/training/command"
 	"github.com/millrace-ml/millrace/training/learn"
 	"github.com/millrace-ml/millrace/training/linear"
@@ -18,8 +19,9 @@ import (
 // Methods are all ways to learn, in the order of their documentation.
 func Methods() []*learn.Method {
 	boosted := trees.Method()
-	return slices.Concat(baseline.Methods(), linear.Methods(),
+	methods := slices.Concat(baseline.Methods(), linear.Methods(),
 		[]*learn.Method{&boosted, neural.Method(), command.Method()})
+	return append(methods, blend.Method(methods))
 }
 
 // methodFor finds the method of a name for a task.

@@ -83,7 +83,7 @@ func inFeatures(f func(ctx context.Context, l *features.Lab) ([]float64, any, er
 	return func(ctx context.Context, b *bench) ([]float64, any, error) {
 		if b.featureLab == nil {
 			b.featureLab = features.NewLab(features.Options{
-				Folder: filepath.Join(b.folder, "features"), Binary: b.Binary, Data: paymentsData(b.Source), Python: duckPython(b.Source), Quick: b.Quick,
+				Folder: filepath.Join(b.folder, "features"), Binary: b.Binary, Data: paymentsData(b.Source), Python: fetchedPython(b.Source, "duckdb"), Quick: b.Quick,
 				Progress: func(text string) { b.progress("%s", text) },
 			})
 			if err := os.MkdirAll(b.featureLab.Folder, 0o755); err != nil {
@@ -97,18 +97,6 @@ func inFeatures(f func(ctx context.Context, l *features.Lab) ([]float64, any, er
 // paymentsData is the published payments, where they lie beside the source.
 func paymentsData(source string) string {
 	path := filepath.Join(source, "..", "shared", "data", "card-transactions", "transactions.parquet")
-	if _, err := os.Stat(path); err != nil {
-		return ""
-	}
-	return path
-}
-
-// duckPython is the interpreter that scripts/fetch-duckdb.sh makes.
-func duckPython(source string) string {
-	path, err := filepath.Abs(filepath.Join(source, ".millrace", "duckdb", "bin", "python"))
-	if err != nil {
-		return ""
-	}
 	if _, err := os.Stat(path); err != nil {
 		return ""
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/millrace-ml/millrace/bench/features"
 	"github.com/millrace-ml/millrace/bench/kernels"
+	"github.com/millrace-ml/millrace/bench/learn"
 	"github.com/millrace-ml/millrace/bench/report"
 	"github.com/millrace-ml/millrace/engine"
 )
@@ -172,6 +173,7 @@ type bench struct {
 	processes  []*process
 	lab        *kernels.Lab // see inLab
 	featureLab *features.Lab
+	learnLab   *learn.Lab
 }
 
 // newBench makes the model repository, which write fills.

@@ -151,3 +151,27 @@ func TestKernelSuiteWithoutItsPeer(t *testing.T) {
 		t.Errorf("the row is %+v", r.Rows[3])
 	}
 }
+
+// Without published data and without XGBoost the rows that need them say so, and the
+// others are measured.
+func TestQuickLearnSuiteWithoutItsData(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	r, err := suite.Learn(t.Context(), suite.Options{
+		Binary: "nothing", Backend: onnxrt.NewBackend(onnxrt.Options{}), Source: t.TempDir(), Quick: true,
+		Only: []string{"single", "tuned", "electricity", "trees", "evaluate"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Rows) != 11 {
+		t.Fatalf("%d rows, want 11", len(r.Rows))
+	}
+	for i, row := range r.Rows {
+		switch {
+		case i < 10 && (row.Value != nil || row.Holds || row.Note == ""):
+			t.Errorf("the row is %+v", row)
+		case i == 10 && row.Value == nil:
+			t.Errorf("%s: not measured: %s", row.Name, row.Note)
+		}
+	}
+}

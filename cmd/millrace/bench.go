@@ -221,9 +221,9 @@ func newBenchSuiteCommand() *cobra.Command {
 		Use:   "learn",
 		Short: "Measure training, evaluation and pipelines",
 		Long:  fmt.Sprintf(suiteLearnLong, strings.Join(suite.LearnScenarios(), ", ")),
-		Example: `  millrace bench suite learn                      # all, about 12 minutes
+		Example: `  millrace bench suite learn                      # all, about 6 minutes
   millrace bench suite learn --only trees,cached # two scenarios
-  millrace bench suite learn --quick             # some minutes, to see that it works`,
+  millrace bench suite learn --quick             # a minute, to see that it works`,
 	}))
 	return group
 }

@@ -247,6 +247,7 @@ func (h *taskHost) features(ctx context.Context, c *orchestrator.Call, w *featur
 			return fmt.Errorf("%w: with.rows: there is no source %q", orchestrator.ErrPermanent, name)
 		}
 		s.Inputs = []definition.Input{{Format: definition.Parquet, Path: rows}}
+		o.Names = map[string]string{rows: c.InputDigests["rows"]} // where it lies is for this attempt
 	}
 	if w.Log {
 		log, done, err := h.openLog(ctx)

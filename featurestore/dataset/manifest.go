@@ -3,6 +3,7 @@
 package dataset
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -133,6 +134,9 @@ func (b *build) manifest(ctx context.Context) (*Manifest, error) {
 	var err error
 	if m.Inputs, err = b.hashInputs(ctx); err != nil {
 		return nil, err
+	}
+	for i := range m.Inputs {
+		m.Inputs[i].Path = cmp.Or(o.Names[m.Inputs[i].Path], m.Inputs[i].Path)
 	}
 	sum, size, err := source.HashFile(ctx, o.Output)
 	if err != nil {

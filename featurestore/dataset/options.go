@@ -84,6 +84,8 @@ type Options struct {
 	// temporary files. 0 is 512 MiB, at least 1 MiB. To it come, for each worker, one part
 	// in 256 of the events and a slice of an input, and what the garbage collector leaves.
 	MemoryMax int64
+	// Names are what the manifest calls inputs, by their paths, where those are for the moment.
+	Names map[string]string
 	// TempDir is where temporary files are; empty is that of the system.
 	TempDir string
 	// Version names the library in the manifest.

@@ -30,6 +30,7 @@ import (
 	"runtime"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -48,10 +49,10 @@ const (
 
 // with is what a pipeline says of the task.
 type with struct {
-	Command []string          `json:"command"`
-	Shell   string            `json:"shell"` // instead of a command: a script for sh -e
-	Dir     string            `json:"dir"`
-	Env     map[string]string `json:"env"`
+	Command []text          `json:"command"`
+	Shell   string          `json:"shell"` // instead of a command: a script for sh -e
+	Dir     string          `json:"dir"`
+	Env     map[string]text `json:"env"`
 	// Files are files and folders that the result depends on.
 	Files []string `json:"files"`
 	// RetryExit are the exit statuses after which another attempt is made; all if it is empty.
@@ -82,6 +83,40 @@ func folder(base, dir string) string {
 	return filepath.Join(base, dir)
 }
 
+// text is an argument: a template that is a parameter gives a number or a truth value, too,
+// which are written as YAML writes them.
+type text string
+
+// UnmarshalJSON reads a text, a number, true or false.
+func (t *text) UnmarshalJSON(data []byte) error {
+	var v any
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		return err
+	}
+	switch v := v.(type) {
+	case string:
+		*t = text(v)
+	case json.Number:
+		*t = text(v.String())
+	case bool:
+		*t = text(strconv.FormatBool(v))
+	default:
+		return fmt.Errorf("%s is not a text, a number, true or false", data)
+	}
+	return nil
+}
+
+// arguments are the program and what it is called with.
+func (w *with) arguments() []string {
+	all := make([]string, len(w.Command))
+	for i, argument := range w.Command {
+		all[i] = string(argument)
+	}
+	return all
+}
+
 func decode(data []byte) (w with, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
@@ -102,7 +137,7 @@ func decode(data []byte) (w with, err error) {
 		}
 	}
 	if w.Shell != "" {
-		w.Command = []string{"sh", "-e", "-c", w.Shell}
+		w.Command = []text{"sh", "-e", "-c", text(w.Shell)}
 	}
 	return w, nil
 }
@@ -116,7 +151,7 @@ func fingerprint(ctx context.Context, dir string, f *orchestrator.Fingerprint) (
 	base := folder(dir, w.Dir)
 	paths := slices.Clone(w.Files)
 	if w.Shell == "" {
-		for _, argument := range w.Command {
+		for _, argument := range w.arguments() {
 			// A program of the system, found by its name, is not part of the key: give its version
 			// as a parameter if it counts.
 			if info, err := os.Stat(folder(base, argument)); err == nil && info.Mode().IsRegular() {
@@ -145,7 +180,8 @@ type task struct {
 func (t *task) Run(ctx context.Context, c *orchestrator.Call) error {
 	values := filepath.Join(c.Work, "values.json")
 	last := &tail{}
-	cmd := exec.CommandContext(ctx, t.with.Command[0], t.with.Command[1:]...)
+	arguments := t.with.arguments()
+	cmd := exec.CommandContext(ctx, arguments[0], arguments[1:]...)
 	cmd.Dir = t.dir
 	cmd.Env = t.environment(c, values)
 	cmd.WaitDelay = GraceDefault + time.Second
@@ -229,7 +265,7 @@ func (t *task) environment(c *orchestrator.Call, values string) []string {
 	add("WORK", c.Work)
 	add("VALUES", values)
 	for name, value := range t.with.Env {
-		env = append(env, name+"="+value)
+		env = append(env, name+"="+string(value))
 	}
 	return env
 }

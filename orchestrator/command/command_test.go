@@ -199,3 +199,18 @@ func awaitNumber(t *testing.T, path string) int {
 	}
 	return 0
 }
+
+func TestArgumentsThatAreNoTexts(t *testing.T) {
+	w, err := decode([]byte(`{"command": ["program", 12, 0.25, true, 9007199254740993, "a b"], "env": {"N": 3}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(w.arguments(), "|"); got != "program|12|0.25|true|9007199254740993|a b" || w.Env["N"] != "3" {
+		t.Errorf("%s, %v", got, w.Env)
+	}
+	for _, bad := range []string{`{"command": ["a", null]}`, `{"command": ["a", ["b"]]}`, `{"command": ["a", {}]}`} {
+		if _, err := decode([]byte(bad)); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}

@@ -210,4 +210,8 @@ func TestBadOptions(t *testing.T) {
 	if _, err := Argo(p, Options{File: "f", State: "s"}); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), "image is missing") {
 		t.Error(err)
 	}
+	p.Name = strings.Repeat("long", 14)
+	if _, err := Argo(p, options); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), "56 letters") {
+		t.Error(err)
+	}
 }

@@ -35,13 +35,13 @@ func TestTarget(t *testing.T) {
 	}
 }
 
-// The comparison has to work where nobody asks for its numbers.
+// The comparison by itself, on a table that takes a moment.
 func TestSmall(t *testing.T) {
 	python := os.Getenv(compareEnv)
-	if python == "" || python == "fetch" {
-		if testing.Short() {
-			t.Skip("fetches Python packages")
-		}
+	switch python {
+	case "":
+		t.Skipf("fetches hundreds of megabytes of Python packages; %s=fetch asks for it", compareEnv)
+	case "fetch":
 		python = foreigntest.Python(t, "requirements.txt")
 	}
 	results, err := Run(t.Context(), Options{Python: python, Rows: 2000, Features: 10, Trees: 5, Rounds: 1, Depths: []int{3}})
