@@ -79,9 +79,10 @@ func TestKillLosesNothing(t *testing.T) {
 		}
 		s := must(Open(t.Context(), Options{Log: l}))(t)
 		for id, is := range said {
-			// What the child did after the last line that was read is not known.
-			if v := must(s.Task("colors", id))(t); (v.Status == StatusDone) != is && id != last {
-				t.Errorf("round %d: task %s is %s, acknowledged %v", round, id, v.Status, is)
+			// What the child did after the last line that was read is not known: it may have
+			// taken the last one back, and labelled again what it had taken back.
+			if v := must(s.Task("colors", id))(t); is && v.Status != StatusDone && id != last {
+				t.Errorf("round %d: task %s is %s, though its label was acknowledged", round, id, v.Status)
 			}
 		}
 		if held := must(s.Lease(t.Context(), "colors", "bob", 1))(t); len(held) != 1 || said[held[0].Task.ID] && held[0].Task.ID != last {
