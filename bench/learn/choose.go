@@ -10,8 +10,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"github.com/millrace-ml/millrace/training/blend"
 	"github.com/millrace-ml/millrace/training"
+	"github.com/millrace-ml/millrace/training/blend"
 	"github.com/millrace-ml/millrace/training/learn"
 )
 
