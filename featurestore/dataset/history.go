@@ -104,8 +104,16 @@ type history struct {
 		sync.Mutex
 		rows  column.Batch // moments found, in the engine's columns
 		names []uint64     // of their events
-		ids   map[[2]uint64]struct{}
+		again []bool       // rows of events of which an earlier arrival was found later
+		ids   map[[2]uint64]arrival
 	}
+}
+
+// arrival is which of the arrivals of one event was taken. Slices are read by several
+// workers at once, so the first that is seen need not be the first there is.
+type arrival struct {
+	at         int64
+	slice, row int
 }
 
 func newHistory(o HistoryOptions) (*history, error) {
@@ -128,7 +136,7 @@ func newHistory(o HistoryOptions) (*history, error) {
 	}
 	h.events = &events{engine: h.engine, full: o.Catalog, log: o.Log, inputs: !o.NoInputs, until: bound(o.To, math.MaxInt64),
 		badRowsMax: o.BadRowsMax, refused: new(refusals)}
-	h.mu.rows, h.mu.ids = *h.engine.newBatch(), map[[2]uint64]struct{}{}
+	h.mu.rows, h.mu.ids = *h.engine.newBatch(), map[[2]uint64]arrival{}
 	if err := h.fix(); err != nil {
 		return nil, fmt.Errorf("%w: history: %w", ErrOptions, err)
 	}
@@ -324,9 +332,9 @@ func (h *history) add(at int64, value func(field int, to *column.Column)) {
 	b.Rows++
 }
 
-// take adds an event of the entity, unless it was there already.
-func (h *history) take(id uint64, at, arrival int64, value func(field int, to *column.Column)) error {
-	if at < bound(h.o.From, math.MinInt64) || at >= bound(h.o.To, math.MaxInt64) || arrival > h.engine.asOf {
+// take adds an event of the entity, unless an earlier arrival of it is there already.
+func (h *history) take(id uint64, at, arrived int64, slice int, value func(field int, to *column.Column)) error {
+	if at < bound(h.o.From, math.MinInt64) || at >= bound(h.o.To, math.MaxInt64) || arrived > h.engine.asOf {
 		return nil
 	}
 	for i, c := range h.fixed[:len(h.service.Entities)] {
@@ -341,29 +349,33 @@ func (h *history) take(id uint64, at, arrival int64, value func(field int, to *c
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, known := h.mu.ids[[2]uint64{id, uint64(at)}]; known {
+	known, again := h.mu.ids[[2]uint64{id, uint64(at)}]
+	if again && cmp.Or(cmp.Compare(known.at, arrived), cmp.Compare(known.slice, slice)) <= 0 {
 		return nil
 	}
 	if h.mu.rows.Rows == h.o.RowsMax {
 		return fmt.Errorf("%w: history: there are more than %d events; narrow the range", ErrOptions, h.o.RowsMax)
 	}
-	h.mu.ids[[2]uint64{id, uint64(at)}] = struct{}{}
-	h.mu.names = append(h.mu.names, id)
+	if again {
+		h.mu.again[known.row] = true
+	}
+	h.mu.ids[[2]uint64{id, uint64(at)}] = arrival{at: arrived, slice: slice, row: h.mu.rows.Rows}
+	h.mu.names, h.mu.again = append(h.mu.names, id), append(h.mu.again, false)
 	h.add(at, value)
 	return nil
 }
 
 // inputs takes a slice of the inputs.
-func (h *history) inputs(_ int, b *column.Batch) error {
+func (h *history) inputs(slice int, b *column.Batch) error {
 	var id []byte
 	for row := range b.Rows {
-		at, arrival, ok := times(h.source, b, row)
+		at, arrived, ok := times(h.source, b, row)
 		tells := func(f int) bool { return b.Columns[f].Len() > 0 && !b.Columns[f].Null(row) }
 		if !ok || h.telling != nil && !slices.ContainsFunc(h.telling, tells) {
 			continue
 		}
 		id = appendID(id[:0], h.source, b, row)
-		err := h.take(window.KeyOf(unsafe.String(unsafe.SliceData(id), len(id))), at, arrival, func(field int, to *column.Column) { copyText(to, &b.Columns[field], row) })
+		err := h.take(window.KeyOf(unsafe.String(unsafe.SliceData(id), len(id))), at, arrived, slice, func(field int, to *column.Column) { copyText(to, &b.Columns[field], row) })
 		if err != nil {
 			return err
 		}
@@ -380,12 +392,12 @@ func copyText(to, from *column.Column, row int) {
 }
 
 // logged takes a slice of the log.
-func (h *history) logged(_ int, s *definition.Source, places []int, scan iter.Seq[*offline.Record]) (err error) {
+func (h *history) logged(slice int, s *definition.Source, places []int, scan iter.Seq[*offline.Record]) (err error) {
 	for r := range scan {
 		if h.telling != nil && !slices.ContainsFunc(h.telling, func(f int) bool { return places[f] >= 0 && !r.Values[places[f]].IsNull() }) {
 			continue
 		}
-		err = h.take(window.KeyOf(r.ID), r.EventTime, r.ArrivalTime, func(field int, to *column.Column) {
+		err = h.take(window.KeyOf(r.ID), r.EventTime, r.ArrivalTime, slice, func(field int, to *column.Column) {
 			switch {
 			case field == s.Arrival:
 				to.AppendInt(r.ArrivalTime)
@@ -408,9 +420,11 @@ func (h *history) ask() error {
 	defer a.giveBack()
 	all := &h.mu.rows
 	times := all.Columns[h.engine.time].Ints
-	order := make([]int, all.Rows)
-	for i := range order {
-		order[i] = i
+	order := make([]int, 0, all.Rows)
+	for i := range all.Rows {
+		if len(h.mu.again) == 0 || !h.mu.again[i] {
+			order = append(order, i)
+		}
 	}
 	slices.SortFunc(order, func(i, j int) int {
 		c := cmp.Compare(times[i], times[j])
