@@ -86,6 +86,11 @@ type Options struct {
 	Definitions *pipeline.File
 	Artifact    func(digest string) string
 	Experiments runs.Store
+	Features    Features
+	Evaluations Evaluations
+	Decisions   Decisions
+	Monitors    Monitors
+	Labeling    Labeling
 	Audit       Audit
 	Access      Access
 	Logger      *slog.Logger
@@ -156,6 +161,21 @@ func (c *Console) Routes(mux *http.ServeMux) {
 	if c.options.Experiments != nil {
 		view("/console/experiments", c.experiments)
 		view("/console/experiments/{id}", c.experiment)
+	}
+	if c.options.Features != nil {
+		c.featuresRoutes(mux)
+	}
+	if c.options.Evaluations != nil {
+		c.evaluationsRoutes(mux)
+	}
+	if c.options.Decisions != nil {
+		c.decisionsRoutes(mux)
+	}
+	if c.options.Monitors != nil {
+		c.monitorsRoutes(mux)
+	}
+	if c.options.Labeling != nil {
+		c.labelingRoutes(mux)
 	}
 	view("/console/audit", c.audit)
 }

@@ -69,6 +69,8 @@ func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, pag
 		Project: c.options.Project, Version: c.options.Version, Page: page, Who: s.who, Role: s.role, Signed: s.id != "",
 		Has: map[string]bool{
 			"models": c.options.Models != nil, "pipelines": c.options.Pipelines != nil, "experiments": c.options.Experiments != nil,
+			"features": c.options.Features != nil, "evaluations": c.options.Evaluations != nil, "decisions": c.options.Decisions != nil,
+			"monitors": c.options.Monitors != nil, "labeling": c.options.Labeling != nil,
 		},
 		Now: c.options.Now(), Data: data,
 	}

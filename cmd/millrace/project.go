@@ -42,6 +42,9 @@ type project struct {
 	Features, Decisions []string
 	// Trainings, Evaluations and Pipelines are files too; a project may lack them.
 	Trainings, Evaluations, Pipelines []string
+	// Feedback has labels (what counts as the outcome of a decision), Monitors what is watched,
+	// Labeling what people label; a project may lack them.
+	Feedback, Monitors, Labeling []string
 	// State is the folder that is written to.
 	State string
 	// Materialize loads what is new of the sources' inputs at each start.
@@ -136,7 +139,7 @@ func parseProject(dir, path string, data []byte) (*project, error) {
 
 // read fills the project from its file.
 func (p *project) read(r *projectReader, root ast.Node) {
-	o := r.object(root, "", "name", "models", "features", "decisions", "trainings", "evaluations", "pipelines", "console", "state", "materialize", "server", "online", "log", "generate", "replay")
+	o := r.object(root, "", "name", "models", "features", "decisions", "trainings", "evaluations", "pipelines", "feedback", "monitors", "labeling", "console", "state", "materialize", "server", "online", "log", "generate", "replay")
 	p.Name = o.text("name", filepath.Base(absolute(p.Dir)))
 	p.Models = p.path(o.text("models", "models"))
 	p.State = p.path(o.text("state", ".millrace/state"))
@@ -144,7 +147,8 @@ func (p *project) read(r *projectReader, root ast.Node) {
 	if o.has("decisions") {
 		p.Decisions = p.paths(o.texts("decisions"))
 	}
-	for key, files := range map[string]*[]string{"trainings": &p.Trainings, "evaluations": &p.Evaluations, "pipelines": &p.Pipelines} {
+	for key, files := range map[string]*[]string{"trainings": &p.Trainings, "evaluations": &p.Evaluations, "pipelines": &p.Pipelines,
+		"feedback": &p.Feedback, "monitors": &p.Monitors, "labeling": &p.Labeling} {
 		if o.has(key) {
 			*files = p.paths(o.texts(key))
 		}

@@ -14,7 +14,6 @@ import (
 	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/orchestrator"
 	"github.com/millrace-ml/millrace/orchestrator/artifact"
-	"github.com/millrace-ml/millrace/serving"
 	"github.com/millrace-ml/millrace/training/runs"
 )
 
@@ -26,7 +25,7 @@ type upConsole struct {
 
 // openConsole makes the console beside a server. Where nobody could sign in there is none,
 // and the log says what to do.
-func (u *up) openConsole(ctx context.Context, address string, s *serving.Server) (_ *upConsole, err error) {
+func (u *up) openConsole(ctx context.Context, address string, parts *upParts) (_ *upConsole, err error) {
 	p := u.project
 	access := console.Access{Local: isLocal(address) && len(p.Console.Tokens) == 0}
 	if p.Console.Off {
@@ -44,9 +43,14 @@ func (u *up) openConsole(ctx context.Context, address string, s *serving.Server)
 		return nil, err
 	}
 	o := console.Options{
-		Project: p.Name, Version: version, Models: s.Repository(), ModelsDir: p.Models, Metrics: s.Metrics(), Experiments: store,
+		Project: p.Name, Version: version, Models: parts.server.Repository(), ModelsDir: p.Models, Metrics: parts.server.Metrics(), Experiments: store,
 		Audit: &auditTrail{state: p.State}, Access: access, Logger: u.log,
 	}
+	u.showFeatures(&o, parts)
+	u.showEvaluations(&o)
+	u.showDecisions(&o, parts)
+	parts.monitors.show(&o)
+	parts.labeling.show(&o)
 	if len(p.Pipelines) > 0 {
 		dir := filepath.Join(p.State, "pipelines")
 		o.Pipelines = orchestrator.NewView(dir)

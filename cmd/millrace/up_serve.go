@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,9 @@ type upParts struct {
 	features  *featurerpc.Service
 	decisions *decisionrpc.Service
 	metrics   *metrics.Collector
+	feedback  *upFeedback
+	monitors  *upMonitors
+	labeling  *upLabeling
 	console   *upConsole
 	grpc      string // address that clients of this process reach
 }
@@ -43,7 +47,7 @@ func (u *up) serve(ctx context.Context) error {
 		closeListeners(&options)
 		return err
 	}
-	parts, err := u.assemble(ctx, options)
+	parts, err := u.assemble(ctx, options, pipelines)
 	if err != nil {
 		closeListeners(&options)
 		return errors.Join(err, pipelines.close())
@@ -60,21 +64,43 @@ func (u *up) serve(ctx context.Context) error {
 	})
 	running.Go(func() { pipelines.run(background, parts.server.Ready()) }) // ends when serving or ctx does
 	running.Go(func() { parts.console.run(background) })                   // likewise
+	running.Go(func() { parts.feedback.run(background) })                  // likewise
+	running.Go(func() { parts.monitors.run(background, parts.server.Ready()) })
+	running.Go(func() { parts.labeling.run(background, parts.server.Ready()) })
 	err = parts.server.Serve(background)
 	stop(nil)
 	running.Wait()
 	if cause := context.Cause(background); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
-	return errors.Join(err, closeFrontend(parts.frontend), parts.console.close())
+	return errors.Join(err, closeFrontend(parts.frontend), parts.close())
+}
+
+// close closes what stands around the server, in the opposite order of opening.
+func (p *upParts) close() error {
+	return errors.Join(p.console.close(), p.labeling.close(), p.monitors.close(), p.feedback.close())
 }
 
 // assemble makes the server, and the front-end that runs its models.
-func (u *up) assemble(ctx context.Context, options serving.Options) (*upParts, error) {
+func (u *up) assemble(ctx context.Context, options serving.Options, pipelines *upPipelines) (_ *upParts, err error) {
 	p := &upParts{features: featurerpc.New(u.store), grpc: options.GRPC.Addr().String()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
 	p.metrics = metrics.New(u.store)
-	options.Services = []func(grpc.ServiceRegistrar){p.features.Register}
-	routes := []func(*http.ServeMux){p.features.Routes}
+	if p.feedback, err = u.openFeedback(ctx); err != nil {
+		return nil, err
+	}
+	if p.monitors, err = u.openMonitors(ctx, p, pipelines); err != nil {
+		return nil, err
+	}
+	if p.labeling, err = u.openLabeling(ctx, p); err != nil {
+		return nil, err
+	}
+	options.Services = []func(grpc.ServiceRegistrar){p.features.Register, p.feedback.register}
+	routes := []func(*http.ServeMux){p.features.Routes, p.feedback.routes, p.labeling.routes}
 	decides := len(u.policies) > 0
 	if decides { // the front-end needs the server first; both are there before it serves
 		options.Services = append(options.Services, func(r grpc.ServiceRegistrar) { p.decisions.Register(r) })
@@ -86,21 +112,22 @@ func (u *up) assemble(ctx context.Context, options serving.Options) (*upParts, e
 		}
 		p.console.routes(mux) // made below, before anything is served
 	}
-	options.Collectors = []prometheus.Collector{p.metrics}
+	options.Collectors = append([]prometheus.Collector{p.metrics}, slices.Concat(p.feedback.collectors(), p.monitors.collectors(), p.labeling.collectors())...)
 	options.OnStop = func(ctx context.Context) error { return u.stop(ctx, p) }
-	var err error
 	if p.server, err = serving.NewServer(options); err != nil {
 		return nil, err
 	}
-	if p.console, err = u.openConsole(ctx, options.HTTP.Addr().String(), p.server); err != nil || !decides {
-		return p, err
+	if decides {
+		p.frontend, err = frontend.New(ctx, frontend.Options{Store: u.store, Policies: u.policies, Models: frontend.InProcess(p.server), Logger: u.log})
+		if err != nil {
+			return nil, err
+		}
+		p.decisions = decisionrpc.New(p.frontend)
+		p.metrics.SetFrontend(p.frontend)
 	}
-	p.frontend, err = frontend.New(ctx, frontend.Options{Store: u.store, Policies: u.policies, Models: frontend.InProcess(p.server), Logger: u.log})
-	if err != nil {
-		return nil, errors.Join(err, p.console.close())
+	if p.console, err = u.openConsole(ctx, options.HTTP.Addr().String(), p); err != nil {
+		return nil, errors.Join(err, closeFrontend(p.frontend))
 	}
-	p.decisions = decisionrpc.New(p.frontend)
-	p.metrics.SetFrontend(p.frontend)
 	return p, nil
 }
 
@@ -110,6 +137,7 @@ func (u *up) stop(ctx context.Context, p *upParts) error {
 	done := make(chan error, 1)
 	go func() { // ends with the last decision, whose time is bounded
 		p.features.Stop()
+		p.feedback.stop()
 		if p.decisions != nil {
 			p.decisions.Stop()
 		}
