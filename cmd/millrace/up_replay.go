@@ -42,6 +42,13 @@ type replay struct {
 	// resumed: an earlier run came to start.
 	resumed  bool
 	progress string // file that says how far it came
+	// events take the place of the source's inputs, from a moment in microseconds on; nil
+	// reads those.
+	events func(from int64) (eventReader, error)
+	// before is called before an event of a moment is sent, and may wait; nil does not.
+	before func(ctx context.Context, at int64)
+	// line says in place of the report how the last while went; nil leaves it to the report.
+	line func(decisionsPerSecond float64, total replayCounts) string
 
 	jobs   chan job
 	report *replayReport
@@ -254,7 +261,7 @@ func reachable(address string) string {
 // play sends events and labels in the order of time.
 func (r *replay) play(ctx context.Context) error {
 	r.clock.run(r.options.Speed, r.start.UnixMicro())
-	events, err := openFeed(ctx, r.source, r.start.UnixMicro())
+	events, err := r.openFeed(ctx, r.start.UnixMicro())
 	if err != nil {
 		return err
 	}
@@ -278,6 +285,9 @@ func (r *replay) play(ctx context.Context) error {
 		}
 		if err := r.clock.wait(ctx, events.time()); err != nil {
 			break
+		}
+		if r.before != nil {
+			r.before(ctx, events.time())
 		}
 		r.sendEvent(ctx, events)
 		if time.Since(saved) > time.Second {

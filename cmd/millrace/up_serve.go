@@ -67,6 +67,7 @@ func (u *up) serve(ctx context.Context) error {
 	running.Go(func() { parts.feedback.run(background) })                  // likewise
 	running.Go(func() { parts.monitors.run(background, parts.server.Ready()) })
 	running.Go(func() { parts.labeling.run(background, parts.server.Ready()) })
+	running.Go(func() { stop(u.demo.run(background, u)) }) // likewise; one without a demo waits
 	err = parts.server.Serve(background)
 	stop(nil)
 	running.Wait()
