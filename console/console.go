@@ -91,9 +91,16 @@ type Options struct {
 	Decisions   Decisions
 	Monitors    Monitors
 	Labeling    Labeling
-	Audit       Audit
-	Access      Access
-	Logger      *slog.Logger
+	// Alarms are those of the monitors, for the first page and the chains of promotions.
+	Alarms Alarms
+	// Loop are figures of the first page that the console cannot make of the other parts:
+	// labels, quality, what waits to be labelled. Story is that of a simulation. Both may be
+	// nil, and are called for each page.
+	Loop   func() []Figure
+	Story  func() *Story
+	Audit  Audit
+	Access Access
+	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -144,6 +151,9 @@ func (c *Console) Routes(mux *http.ServeMux) {
 	mux.Handle("POST /console/logout", c.secure(Viewer, c.logout))
 	view("/{$}", c.overview)
 	view("/console/traffic.json", c.trafficJSON)
+	if c.options.Story != nil {
+		view("/console/story.json", c.storyJSON)
+	}
 	if c.options.Models != nil {
 		view("/console/models", c.models)
 		view("/console/models/{model}", c.model)
