@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -166,6 +167,9 @@ func (o *demoOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 		}
 		return err
 	}
+	if err := o.logBeside(); err != nil {
+		return err
+	}
 	log, closeLog, err := o.up.serve.log.open(stderr)
 	if err != nil {
 		return err
@@ -174,6 +178,9 @@ func (o *demoOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 	p, err := d.project()
 	if err != nil {
 		return err
+	}
+	if t, ok := progressTerminal(stdout); ok {
+		d.terminal = t
 	}
 	d.greet()
 	if err := d.firstModel(ctx, p, stderr); err != nil {
@@ -203,6 +210,22 @@ func (o *demoOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return d.missing(fmt.Sprintf("%v are over", o.timeout))
 	}
 	return err
+}
+
+// demoLogBytesMax bounds the log of earlier starts: a larger one begins anew.
+const demoLogBytesMax = 16 << 20
+
+// logBeside keeps the log out of the terminal, unless flags say where it goes.
+func (o *demoOptions) logBeside() error {
+	if o.given.Changed("log-file") {
+		return nil
+	}
+	path := filepath.Join(o.dir, "demo.log")
+	o.up.serve.log.file = path
+	if info, err := os.Stat(path); err == nil && info.Size() > demoLogBytesMax {
+		return os.Truncate(path, 0)
+	}
+	return nil
 }
 
 var errDemoTimeout = errors.New("the demo's time is over")

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -69,6 +67,9 @@ func (d *demo) hold(ctx context.Context, at int64) {
 // demoLineWidth is how much of a terminal's line the progress takes.
 const demoLineWidth = 150
 
+// demoLineEvery is how often there is a line of progress where there is no terminal.
+const demoLineEvery = 10 * time.Second
+
 // line is the progress in the terminal.
 func (d *demo) line(perSecond float64, total replayCounts) string {
 	d.mu.Lock()
@@ -89,7 +90,16 @@ func (d *demo) line(perSecond float64, total replayCounts) string {
 	if n := d.annotated.Load(); n > 0 {
 		text += fmt.Sprintf(", %d labelled", n)
 	}
-	return text + " — " + d.headline()
+	text += ": " + d.headline()
+	switch {
+	case d.options.headless:
+	case d.terminal != nil:
+		fmt.Fprintf(d.terminal, "\r%-*.*s", demoLineWidth, demoLineWidth, text)
+	case time.Since(d.lined) > demoLineEvery:
+		d.lined = time.Now()
+		fmt.Fprintln(d.out, text)
+	}
+	return "" // it is told
 }
 
 func figure(v float64) string {
@@ -115,11 +125,12 @@ func (d *demo) latest() (realised, estimated float64) {
 
 // servedVersion is the version of the model that answers now, 0 if nobody knows.
 func (d *demo) servedVersion() int64 {
-	versions, err := d.up.parts.server.Repository().VersionsOf(demoModel)
-	if err != nil || len(versions) == 0 {
+	v, err := d.up.parts.server.Repository().Acquire(demoModel, "")
+	if err != nil {
 		return 0
 	}
-	return versions[len(versions)-1]
+	defer v.Release()
+	return v.Number
 }
 
 // over says whether the demo is at its end, and why it is not where it should be.
@@ -135,7 +146,7 @@ func (d *demo) over() (bool, error) {
 		}
 		return false, nil
 	}
-	if _, recovered := d.last(time.Time{}, storyRecovery); recovered {
+	if c, ok := d.chapter(); ok && c.recovery.Key != "" {
 		return true, d.summary(day)
 	}
 	if day > d.options.daysMax {
@@ -168,13 +179,11 @@ func (d *demo) summary(day int) error {
 	counts := d.mu.counts
 	d.mu.Unlock()
 	text := fmt.Sprintf("demo: %d days, %d decisions, %d labels known", day, counts.decisions, counts.labels)
-	if c, ok := d.firstChapter(); ok {
+	if c, ok := d.chapter(); ok && c.promotion.Key != "" {
 		before, at, after, _ := c.quality(d)
 		text += fmt.Sprintf("; alarm %d days after the change; AUC %s before, %s at the change, %s after; version %d promoted",
 			d.dayOf(c.alarm.Time)-d.dayOf(c.change.Time), figure(before), figure(at), figure(after), c.promotion.Version)
 	}
-	_, err := fmt.Fprintf(os.Stdout, "%s; %.0f s\n", text, time.Since(d.begun).Seconds())
+	_, err := fmt.Fprintf(d.out, "%s; %.0f s\n", text, time.Since(d.begun).Seconds())
 	return err
 }
-
-var _ = filepath.Join

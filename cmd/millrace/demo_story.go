@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -86,7 +87,7 @@ func (s *demoStory) open(path string) error {
 			return err
 		}
 	}
-	lines := bufio.NewScanner(newBytesReader(text))
+	lines := bufio.NewScanner(bytes.NewReader(text))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var e storyEvent
@@ -132,10 +133,11 @@ func (s *demoStory) add(e storyEvent) (bool, error) {
 	return true, err
 }
 
-// day notes the quality of a day; what is NaN leaves what was known.
-func (s *demoStory) day(day int, realised, estimated float64) {
+// day notes the quality of a day, which began at start, in microseconds; what is NaN leaves what was known.
+func (s *demoStory) day(day int, start int64, realised, estimated float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.mu.from = max(s.mu.from, start-storyLook*int64(24*time.Hour/time.Microsecond))
 	one, known := s.mu.days[day]
 	if !known {
 		one = storyDay{math.NaN(), math.NaN()}
@@ -190,9 +192,13 @@ func (d *demo) tell(e storyEvent) {
 	if err != nil {
 		d.up.log.Error("the story cannot be written", "error", err)
 	}
-	if fresh && !d.options.headless {
-		fmt.Fprintf(d.out, "\r%-*s\rday %3d  %s\n", demoLineWidth, "", d.dayOf(e.Time), e.Text)
+	if !fresh || d.options.headless {
+		return
 	}
+	if d.terminal != nil { // the line of progress goes
+		fmt.Fprintf(d.terminal, "\r%-*s\r", demoLineWidth, "")
+	}
+	fmt.Fprintf(d.out, "day %3d  %s\n", d.dayOf(e.Time), e.Text)
 }
 
 // changes tells of the days on which the world changed. Only the story knows.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
+	"github.com/millrace-ml/millrace/evaluation/monitor/estimate"
 	"github.com/millrace-ml/millrace/evaluation/monitor/record"
 	"github.com/millrace-ml/millrace/orchestrator"
 )
@@ -30,6 +31,9 @@ type demo struct {
 	fresh   bool // the folder was made by this start
 	begun   time.Time
 	out     io.Writer
+	// terminal keeps one line of progress, nil where there is none.
+	terminal io.Writer
+	lined    time.Time // when a line was printed last, without a terminal
 
 	up     *up
 	replay *replay
@@ -154,12 +158,12 @@ func (w *demoWatch) quality() error {
 		}
 		realised, estimated := math.NaN(), math.NaN()
 		if r.Quality != nil {
-			realised = r.Quality.Values.AUC
+			realised = r.Quality.Values.Of(estimate.AUC)
 		}
 		if r.Estimated != nil {
-			estimated = r.Estimated.Values.AUC
+			estimated = r.Estimated.Values.Of(estimate.AUC)
 		}
-		w.d.story.day(w.d.dayOf(time.UnixMicro(r.Start)), realised, estimated)
+		w.d.story.day(w.d.dayOf(time.UnixMicro(r.Start)), r.Start, realised, estimated)
 	}
 	return nil
 }

@@ -169,8 +169,11 @@ func (d *demo) play(r *replay) {
 			return d.openWorld(r.source, from, truth)
 		}
 		f, err := d.openData(context.Background(), from)
-		if err != nil || truth == nil {
-			return f.readerOf(), err
+		if err != nil {
+			return nil, err
+		}
+		if truth == nil {
+			return f.reader, nil
 		}
 		return &dataReader{eventReader: f.reader, source: r.source, truth: truth}, nil
 	}

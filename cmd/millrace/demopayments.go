@@ -32,7 +32,7 @@ fraud_scenario (1 high amount, 2 terminal compromised, 3 customer compromised; f
 on 4 cards tested at night, 5 dormant cards, 6 vouchers late in the evening).`,
 		Example: `  millrace demo-payments payments.parquet --days 60 --customers 1000 --seed 1
   millrace demo-payments changing.parquet --days 200 --change-from 60 --change-every 45`,
-		Args:    cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if start != "" {
 				t, err := parseMoment(start)

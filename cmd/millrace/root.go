@@ -52,6 +52,7 @@ func newRootCommand() *cobra.Command {
 		newPipelineCommand(),
 		newTaskCommand(),
 		newBenchCommand(),
+		newDemoCommand(),
 		newDemoRepositoryCommand(),
 		newDemoPaymentsCommand(),
 		newDoctorCommand(),

@@ -158,7 +158,9 @@ func (p *replayReport) run(done <-chan struct{}) {
 		case <-done:
 			return
 		case now := <-ticker.C:
-			fmt.Fprintln(p.out, p.line(now.Sub(last)))
+			if text := p.line(now.Sub(last)); text != "" {
+				fmt.Fprintln(p.out, text)
+			}
 			last = now
 		}
 	}
