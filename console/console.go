@@ -10,7 +10,8 @@
 //
 //   - C1: what changes anything needs the role operator, a request from a page of the same
 //     origin, and the method POST. It is in the audit trail with who asked for it before
-//     the answer is sent.
+//     the answer is sent. Labelling needs the role labeller; what people say there is in
+//     the event log, with who said it.
 //   - C2: text of users (names, errors, logs) is shown and never interpreted.
 //   - C3: a part that is not there has no pages; no part is needed.
 //   - C4: pages hold at most what the bounds of this package say, whatever there is to show.
@@ -111,6 +112,8 @@ type Console struct {
 	pages    pageSet
 	sessions *sessions
 	traffic  *traffic
+	// agreements are how far the annotators of projects agree.
+	agreements agreements
 }
 
 // New makes a console. The error says what of the options does not fit.

@@ -62,6 +62,9 @@ type view struct {
 // Operates says whether buttons that change things are shown.
 func (v *view) Operates() bool { return v.Role >= Operator }
 
+// Labels says whether there is a way to the pages where people label.
+func (v *view) Labels() bool { return v.Role >= Labeller }
+
 // render writes a page, or for htmx the part of it that changes.
 func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, page string, data any) error {
 	s := c.sessions.of(r)
