@@ -105,7 +105,8 @@ var functions = template.FuncMap{
 	"value":    formatValue,
 	"short":    shorten,
 	"isoTime":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"percent":  func(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" },
+	"percent":  formatShare,
+	"signed":   formatSigned,
 }
 
 // when says a time as people do: exact, in UTC, to the second.
@@ -136,6 +137,21 @@ func formatNumber(v float64) string {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
 	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+func formatShare(share float64) string {
+	if math.IsNaN(share) {
+		return "–"
+	}
+	return strconv.FormatFloat(100*share, 'f', 1, 64) + " %"
+}
+
+// formatSigned writes a difference.
+func formatSigned(v float64) string {
+	if v > 0 {
+		return "+" + formatNumber(v)
+	}
+	return formatNumber(v)
 }
 
 // formatValue writes what a task or a run says of itself.
