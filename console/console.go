@@ -119,7 +119,7 @@ type Console struct {
 	traffic  *traffic
 	// agreements are how far the annotators of projects agree.
 	agreements agreements
-	vectors  *vectors.Sampler // nil without features
+	vectors    *vectors.Sampler // nil without features
 }
 
 // New makes a console. The error says what of the options does not fit.
