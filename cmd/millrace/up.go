@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/engine/repository"
 	"github.com/millrace-ml/millrace/featurestore"
 	"github.com/millrace-ml/millrace/featurestore/definition"
@@ -188,6 +189,9 @@ type up struct {
 	clock    *replayClock
 	store    *featurestore.Store
 	parts    *upParts
+	// story is what a simulation tells on the console's first page; nil tells nothing. It is
+	// set before serve.
+	story func() *console.Story
 }
 
 // run opens everything, serves, and closes it in the opposite order.
