@@ -346,6 +346,7 @@ func (w *feedbackWorld) checkMetrics() {
 			}
 		}
 		if missing == "" {
+			checkDashboardMetrics(w.t, metrics)
 			return
 		}
 		if time.Now().After(deadline) {
