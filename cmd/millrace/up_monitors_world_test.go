@@ -182,18 +182,21 @@ func (w *watchWorld) day(day int) {
 	w.t.Helper()
 	rng := rand.New(rand.NewPCG(uint64(day), 2))
 	before := rand.New(rand.NewPCG(uint64(day-1), 2))
+	var outcomes []groundtruth.Feedback
 	for i := range watchPerDay {
 		w.at = watchDay0 + int64(day)*dayMicros + int64(i)*dayMicros/watchPerDay
 		amount, payments, score, _ := example(rng, day >= watchShifted)
 		w.decide(fmt.Sprintf("%d-%d", day, i), amount, payments, score)
 		_, _, _, fraud := example(before, day-1 >= watchShifted)
-		if day == 0 {
+		outcomes = append(outcomes, groundtruth.Feedback{PredictionID: fmt.Sprintf("%d-%d", day-1, i), Name: "is_fraud", Value: groundtruth.Bool(fraud), EventTime: w.at})
+		if day == 0 || len(outcomes) < watchPerDay/8 {
 			continue
 		}
-		results, err := w.collector.Submit(w.t.Context(), []groundtruth.Feedback{{PredictionID: fmt.Sprintf("%d-%d", day-1, i), Name: "is_fraud", Value: groundtruth.Bool(fraud), EventTime: w.at}})
+		results, err := w.collector.Submit(w.t.Context(), outcomes)
 		if w.must(err); results[0].Err != nil {
 			w.t.Fatal(results[0].Err)
 		}
+		outcomes = outcomes[:0]
 	}
 	w.at = watchDay0 + int64(day+1)*dayMicros
 	w.must(w.log.Sync(w.t.Context()))
