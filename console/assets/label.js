@@ -3,9 +3,9 @@
 // at once; what was said goes into the outbox and to the server behind the person's back.
 "use strict";
 
-const outboxMax = 64; // three tasks are handed out ahead, so this leaves room for undoing
+const outboxMax = 64; // at most 16 tasks are handed out ahead, so this leaves room for undoing
 const historyMax = 50;
-const tasksAhead = 3;
+const tasksAhead = 5; // as many as somebody quick does while a slow server answers
 const idlePoll = 10000;
 const activeFor = 300000; // leases are renewed for who did something in the last five minutes
 
@@ -13,7 +13,7 @@ class Desk {
   constructor(config) {
     this.config = config;
     this.parts = {};
-    for (const id of ["counts", "unsent", "problems", "said", "task-title", "nothing", "shown", "chosen", "main", "guess", "answers", "fields", "number", "spans", "comment", "help", "keys-on"]) {
+    for (const id of ["counts", "unsent", "problems", "said", "task-title", "nothing", "shown", "chosen", "read", "guess", "answers", "fields", "number", "spans", "comment", "help", "keys-on"]) {
       this.parts[id] = document.getElementById(id);
     }
     this.choices = [...document.querySelectorAll("[data-label]")];
@@ -29,7 +29,7 @@ class Desk {
     this.history = this.readHistory();
     this.outbox = new Outbox(config.project + (config.review ? "!review" : ""), config.who, outboxMax);
     this.sender = new Sender(config.url, config.who, this.outbox, () => this.ask(), (told) => this.heard(told), (state) => this.linkIs(state));
-    if (config.kind === "spans") this.text = new SpanText(this.parts.main, this.titles, () => this.drawSpans(), (t) => this.say(t));
+    if (config.kind === "spans") this.text = new SpanText(this.parts.read, this.titles, () => this.drawSpans(), (t) => this.say(t));
     this.listen();
     this.clearDraft();
     this.sender.soon();
@@ -338,7 +338,7 @@ class Desk {
     title.append(id);
     this.parts.chosen.textContent = task.chosen ? "Why this one: " + task.chosen : "";
     if (this.text) this.text.set(task.main ? task.main[1] : "", []);
-    else this.parts.main.textContent = task.main ? task.main[1] : "";
+    else this.parts.read.textContent = task.main ? task.main[1] : "";
     this.parts.fields.replaceChildren(...task.fields.map(([name, text]) => {
       const row = document.createElement("tr");
       const head = document.createElement("th");
