@@ -7,6 +7,7 @@ const outboxMax = 64; // at most 16 tasks are handed out ahead, so this leaves r
 const historyMax = 50;
 const tasksAhead = 5; // as many as somebody quick does while a slow server answers
 const idlePoll = 10000;
+const countEvery = 10000;
 const activeFor = 300000; // leases are renewed for who did something in the last five minutes
 
 class Desk {
@@ -66,7 +67,7 @@ class Desk {
     const now = Date.now();
     this.wanted = Math.min(Math.max(tasksAhead, this.tasks.length), 16);
     const renew = now - this.renewed >= this.config.renew_ms && now - this.active < activeFor;
-    const count = now - this.counted >= 60000;
+    const count = now - this.counted >= countEvery;
     if (renew) this.renewed = now;
     if (count) this.counted = now;
     return { want: this.wanted, renew, count };

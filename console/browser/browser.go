@@ -20,7 +20,8 @@
 //
 //   - W1: a page that had an error in its console, an exception or a violation of its
 //     policy fails the test at its end, unless the test allowed it.
-//   - W2: nothing waits longer than Timeout for anything.
+//   - W2: a question of the page (confirm) is answered with yes.
+//   - W3: nothing waits longer than Timeout for anything.
 //
 // Concurrency: a Page is for one goroutine. The browser ends with Main, or with the process.
 package browser
@@ -73,7 +74,7 @@ func Find() (string, error) {
 var chromium struct {
 	sync.Mutex
 	ctx    context.Context
-	cancel []context.CancelFunc
+	cancel context.CancelFunc
 	err    error
 }
 
@@ -82,8 +83,11 @@ func Main(m *testing.M) int {
 	code := m.Run()
 	chromium.Lock()
 	defer chromium.Unlock()
-	for i := len(chromium.cancel) - 1; i >= 0; i-- {
-		chromium.cancel[i]()
+	if chromium.ctx != nil {
+		if err := chromedp.Cancel(chromium.ctx); err != nil { // waits until it ended and its files are gone
+			fmt.Fprintln(os.Stderr, "chromium:", err)
+		}
+		chromium.cancel()
 	}
 	return code
 }
@@ -115,8 +119,8 @@ func launch(path string) (context.Context, error) {
 	allocator, cancelAllocator := chromedp.NewExecAllocator(context.Background(), o...)
 	// A newer Chromium says things that the protocol of this client does not know; they are
 	// of no use here.
-	ctx, cancel := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {}))
-	chromium.cancel = append(chromium.cancel, cancelAllocator, cancel)
+	ctx, _ := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {})) // ended by chromedp.Cancel
+	chromium.cancel = cancelAllocator
 	return ctx, chromedp.Run(ctx)
 }
 
@@ -194,6 +198,10 @@ func (p *Page) listen(event any) {
 	const problemsMax = 50
 	text := ""
 	switch e := event.(type) {
+	case *page.EventJavascriptDialogOpening:
+		// Answered from a goroutine of its own, as this one carries the answer; it ends with
+		// the answer, or with the tab.
+		go func() { _ = p.do(page.HandleJavaScriptDialog(true)) }()
 	case *runtime.EventExceptionThrown:
 		text = "exception: " + e.ExceptionDetails.Error()
 	case *runtime.EventConsoleAPICalled:
