@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -251,4 +252,77 @@ func TestCanaryKilled(t *testing.T) {
 	}
 	stop()
 	end(t, s.runningServer)
+}
+
+// consoleDo posts a form of the console and returns the page that it leads to.
+func (s *canaryShop) consoleDo(status int, path string, form url.Values) string {
+	s.t.Helper()
+	answer, err := http.PostForm("http://"+s.addresses["http"]+path, form)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != status {
+		s.t.Fatalf("%s %v: %s, %v\n%.2000s", path, form, answer.Status, err, text)
+	}
+	return string(text)
+}
+
+// TestConsoleRollout steers a canary by hand: every change is on record with who made it,
+// versions are loaded and unloaded with it, and a bad one changes nothing.
+func TestConsoleRollout(t *testing.T) {
+	dir := canaryWorld(t)
+	biasedModel(t, "models/risk/2/model.onnx", -2)
+	biasedModel(t, "models/risk/3/model.onnx", -1)
+	s := openShop(t, dir)
+	saying(t, exitOK, "models", "swap", "risk", "--version", "1", "--url", s.addresses["grpc"])
+	saying(t, exitOK, "models", "swap", "risk", "--version", "2", "--url", s.addresses["grpc"])
+	const page = "/console/decisions/order"
+	wants(t, fetch(t, http.MethodGet, "http://"+s.addresses["http"]+"/console/decisions", ""), "order", "version 2", "none")
+	wants(t, s.consoleDo(http.StatusOK, page+"/canary", url.Values{"version": {"3"}, "percent": {"40"}}), "is the canary of 40.0 %", "Started by local", "The canary against the rest", "Promote version 3", "thresholds.default")
+	if s.loaded() != "1 2 3" {
+		t.Errorf("loaded %s", s.loaded())
+	}
+	stop := s.order()
+	s.until("asked", func(r *rolloutReport) bool { return r.Canary.Decisions > 0 && r.Rest.Decisions > 0 && r.Share == 0.4 })
+	stop()
+	wants(t, s.consoleDo(http.StatusOK, page+"/canary", url.Values{"version": {"3"}, "percent": {"60"}}), "is the canary of 60.0 %")
+	wants(t, s.consoleDo(http.StatusOK, page+"/shadow", url.Values{"version": {"1"}, "percent": {"100"}}), "is the canary of 60.0 %", "runs beside on 100.0 %")
+	if r := s.rollout(); r.Canary.Decisions == 0 || r.ShadowVersion != 1 || r.By != "local" {
+		t.Errorf("%+v", r)
+	}
+	for _, bad := range []url.Values{{"version": {"x"}, "percent": {"1"}}, {"version": {"3"}, "percent": {"0"}}, {"version": {"3"}, "percent": {"NaN"}}} {
+		s.consoleDo(http.StatusBadRequest, page+"/canary", bad)
+	}
+	s.consoleDo(http.StatusConflict, page+"/canary", url.Values{"version": {"9"}, "percent": {"1"}})
+	s.consoleDo(http.StatusConflict, page+"/canary", url.Values{"version": {"2"}, "percent": {"1"}})
+	s.consoleDo(http.StatusBadRequest, page+"/end", url.Values{"what": {"all"}})
+	s.consoleDo(http.StatusNotFound, "/console/decisions/none/canary", url.Values{"version": {"3"}, "percent": {"1"}})
+	wants(t, s.consoleDo(http.StatusOK, page+"/end", url.Values{"what": {"shadow"}}), "is the canary of 60.0 %")
+	wants(t, s.consoleDo(http.StatusOK, page+"/promote", nil), "version <strong>3</strong> serves", "There is no rollout", "promote canary")
+	wants(t, s.consoleDo(http.StatusOK, page+"/rollback", nil), "version <strong>2</strong> serves", "rollback", "back to version 2 from 3")
+	wants(t, s.consoleDo(http.StatusOK, page+"/canary", url.Values{"version": {"1"}, "percent": {"1"}}), "is the canary of 1.0 %")
+	wants(t, s.consoleDo(http.StatusOK, page+"/end", url.Values{"what": {"canary"}}), "There is no rollout")
+	end(t, s.runningServer)
+
+	entries, err := (&auditTrail{state: ".millrace/state"}).changes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		if e.Who != "local" {
+			t.Errorf("entry %+v", e)
+		}
+		text := e.Action + " " + e.Subject
+		if e.Error != "" {
+			text += " refused"
+		}
+		got = append(got, text)
+	}
+	want := "canary order, canary order, shadow order, canary order refused, canary order refused, end shadow order, promote canary risk, rollback risk, canary order, end canary order"
+	if strings.Join(got, ", ") != want {
+		t.Errorf("audit trail\n%s, want\n%s", strings.Join(got, ", "), want)
+	}
 }

@@ -66,7 +66,7 @@ func (u *up) serve(ctx context.Context) error {
 	running.Go(func() { pipelines.run(background, parts.server.Ready()) }) // ends when serving or ctx does
 	running.Go(func() { parts.console.run(background) })                   // likewise
 	running.Go(func() { parts.rollouts.run(background, parts.server.Ready()) })
-	running.Go(func() { parts.feedback.run(background) })                  // likewise
+	running.Go(func() { parts.feedback.run(background) }) // likewise
 	running.Go(func() { parts.monitors.run(background, parts.server.Ready()) })
 	running.Go(func() { parts.labeling.run(background, parts.server.Ready()) })
 	err = parts.server.Serve(background)
