@@ -18,10 +18,11 @@ type demoPacing struct {
 }
 
 const (
-	// paceBehind is how far the monitor may be behind, in days, before time stands still for
-	// it; paceWait bounds that for each day, so that a monitor that fails does not end time.
-	paceBehind = 2
-	paceWait   = 10 * time.Second
+	// paceBehind is for how long a monitor may not have caught up with the log before time
+	// stands still for it; paceWait bounds that for each day, so that a monitor that fails does
+	// not end time.
+	paceBehind = 400 * time.Millisecond
+	paceWait   = 5 * time.Second
 	// paceBusy is the shortest day while a pipeline runs: a training that takes some seconds
 	// is to be over within some days.
 	paceBusy = 500 * time.Millisecond
@@ -38,7 +39,7 @@ func (d *demo) before(ctx context.Context, at int64) {
 	}
 	if d.pacing.day > 0 {
 		began := time.Now()
-		d.hold(ctx, at)
+		d.hold(ctx)
 		if time.Since(began) > paceLook {
 			d.replay.clock.again()
 		}
@@ -46,11 +47,10 @@ func (d *demo) before(ctx context.Context, at int64) {
 	d.pacing.day, d.pacing.began = day, time.Now()
 }
 
-func (d *demo) hold(ctx context.Context, at int64) {
+func (d *demo) hold(ctx context.Context) {
 	limit := time.Now().Add(paceWait)
 	for ctx.Err() == nil && time.Now().Before(limit) {
-		watched := d.watched.Load()
-		behind := watched > 0 && at-watched > paceBehind*int64(24*time.Hour/time.Microsecond)
+		behind := d.up.parts.monitors.lag() > paceBehind
 		hurried := d.busy.Load() && time.Since(d.pacing.began) < paceBusy
 		if !behind && !hurried {
 			return

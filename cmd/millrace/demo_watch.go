@@ -42,12 +42,9 @@ type demo struct {
 	// annotated counts what the demo's people labelled.
 	annotated atomic.Int64
 
-	// watched is up to when the monitor has looked at windows, in microseconds; 0 if it has
-	// not yet. busy says that a pipeline runs.
-	watched atomic.Int64
-	busy    atomic.Bool
-	pacing  demoPacing
-	mu      struct {
+	busy   atomic.Bool // a pipeline runs
+	pacing demoPacing
+	mu     struct {
 		sync.Mutex
 		counts replayCounts
 	}
@@ -153,9 +150,6 @@ func (w *demoWatch) quality() error {
 	}
 	for i := range reports {
 		r := &reports[i]
-		if !r.Matured {
-			w.d.watched.Store(max(w.d.watched.Load(), r.End))
-		}
 		realised, estimated := math.NaN(), math.NaN()
 		if r.Quality != nil {
 			realised = r.Quality.Values.Of(estimate.AUC)

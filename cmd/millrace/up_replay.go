@@ -312,11 +312,11 @@ func (r *replay) play(ctx context.Context) error {
 		if err := labels.until(events.time()); err != nil {
 			return err
 		}
-		if err := r.clock.wait(ctx, events.time()); err != nil {
-			break
-		}
 		if r.before != nil {
 			r.before(ctx, events.time())
+		}
+		if err := r.clock.wait(ctx, events.time()); err != nil {
+			break
 		}
 		r.sendEvent(ctx, events)
 		if r.outcomes != nil { // once the clock is near enough to the event for what was known by then
