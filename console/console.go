@@ -96,8 +96,10 @@ type Options struct {
 	Decisions   Decisions
 	Monitors    Monitors
 	Labeling    Labeling
-	// Alarms are those of the monitors, for the first page and the chains of promotions.
-	Alarms Alarms
+	// Alarms are those of the monitors, and Promotions what was decided about models, for the
+	// first page and the chains that lead from one to the other.
+	Alarms     Alarms
+	Promotions Promotions
 	// Loop are figures of the first page that the console cannot make of the other parts:
 	// labels, quality, what waits to be labelled. Story is that of a simulation. Both may be
 	// nil, and are called for each page.
@@ -117,6 +119,7 @@ type Console struct {
 	sessions *sessions
 	traffic  *traffic
 	vectors  *vectors.Sampler // nil without features
+	reports  reportCache
 }
 
 // New makes a console. The error says what of the options does not fit.
@@ -198,4 +201,5 @@ func (c *Console) Routes(mux *http.ServeMux) {
 		c.labelingRoutes(mux)
 	}
 	view("/console/audit", c.audit)
+	view("/console/audit/promotions/{run}", c.chain)
 }
