@@ -10,7 +10,8 @@
 //
 //   - C1: what changes anything needs the role operator, a request from a page of the same
 //     origin, and the method POST. It is in the audit trail with who asked for it before
-//     the answer is sent.
+//     the answer is sent. Labelling needs the role labeller; what people say there is in
+//     the event log, with who said it.
 //   - C2: text of users (names, errors, logs) is shown and never interpreted.
 //   - C3: a part that is not there has no pages; no part is needed.
 //   - C4: pages hold at most what the bounds of this package say, whatever there is to show.
@@ -96,9 +97,8 @@ type Options struct {
 	Decisions   Decisions
 	Monitors    Monitors
 	Labeling    Labeling
-	// Alarms are those of the monitors, and Promotions what was decided about models, for the
-	// first page and the chains that lead from one to the other.
-	Alarms     Alarms
+	// Promotions are what was decided about models, for the chains that lead to them from
+	// alarms.
 	Promotions Promotions
 	// Loop are figures of the first page that the console cannot make of the other parts:
 	// labels, quality, what waits to be labelled. Story is that of a simulation. Both may be
@@ -120,6 +120,8 @@ type Console struct {
 	traffic  *traffic
 	vectors  *vectors.Sampler // nil without features
 	reports  reportCache
+	// agreements are how far the annotators of projects agree.
+	agreements agreements
 }
 
 // New makes a console. The error says what of the options does not fit.

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
-	"time"
 
+	"github.com/millrace-ml/millrace/evaluation/monitor"
 	"github.com/millrace-ml/millrace/orchestrator"
 )
 
@@ -35,7 +36,7 @@ type overviewPage struct {
 	Story  *Story
 	Models []modelRow
 	Runs   []*orchestrator.RunStatus
-	Alarms []Alarm
+	Alarms []AlarmChange
 	Audit  []Entry
 }
 
@@ -52,13 +53,11 @@ func (c *Console) overview(w http.ResponseWriter, r *http.Request) error {
 	if page.Audit, err = c.options.Audit.Entries(overviewAuditMax); err != nil {
 		return err
 	}
-	if c.options.Alarms != nil {
-		all, err := c.options.Alarms.Alarms()
-		if err != nil {
-			return err
-		}
-		page.Alarms = raised(all)
+	changes, err := c.alarms()
+	if err != nil {
+		return err
 	}
+	page.Alarms = raised(changes)
 	page.Loop = c.loop(&page)
 	page.Alarms = page.Alarms[:min(len(page.Alarms), overviewAlarmsMax)]
 	return c.render(w, r, http.StatusOK, "overview", page)
@@ -73,7 +72,7 @@ func (c *Console) loop(p *overviewPage) []Figure {
 	if c.options.Loop != nil {
 		figures = append(figures, c.options.Loop()...)
 	}
-	if c.options.Alarms != nil {
+	if c.options.Monitors != nil {
 		figures = append(figures, alarmsFigure(p.Alarms))
 	}
 	if c.options.Pipelines != nil {
@@ -103,10 +102,10 @@ func (c *Console) decisionsFigure() Figure {
 	return f
 }
 
-func alarmsFigure(alarms []Alarm) Figure {
+func alarmsFigure(alarms []AlarmChange) Figure {
 	f := Figure{Name: "Alarms", Value: fmt.Sprint(len(alarms)), Note: "none raised", State: "good"}
 	if len(alarms) > 0 {
-		f.Note, f.State, f.Link = alarms[0].Subject, "bad", alarms[0].Link()
+		f.Note, f.State, f.Link = alarms[0].Subject, "bad", alarmLink(alarms[0])
 	}
 	return f
 }
@@ -148,33 +147,26 @@ func servedFigure(models []modelRow) Figure {
 	return f
 }
 
-// Alarm is a change of an alarm: it was raised, or cleared.
-type Alarm struct {
-	// ID is the same for all changes of one alarm.
-	ID       string
-	Time     time.Time
-	Monitor  string
-	Subject  string
-	Severity string
-	// Change is raised, still or cleared.
-	Change string
-	Reason string
-	// Starts are the pipelines that it started.
-	Starts []string
+// alarmChangesMax bounds the changes of alarms that are looked through.
+const alarmChangesMax = 5000
+
+// alarms are the changes of alarms in order of time, none without monitors.
+func (c *Console) alarms() ([]AlarmChange, error) {
+	if c.options.Monitors == nil {
+		return nil, nil
+	}
+	all, err := c.options.Monitors.AlarmChanges(alarmChangesMax)
+	all = slices.Clone(all)
+	slices.Reverse(all)
+	return all, err
 }
 
-// Link is the page of the alarm's monitor.
-func (a *Alarm) Link() string { return "/console/monitors/" + url.PathEscape(a.Monitor) }
-
-// Alarms are the changes of alarms. Its method may be called at once.
-type Alarms interface {
-	// Alarms lists changes in order of time, at most some thousands: the newest.
-	Alarms() ([]Alarm, error)
-}
+// alarmLink is the page of an alarm's monitor.
+func alarmLink(a AlarmChange) string { return "/console/monitors/" + url.PathEscape(a.Monitor) }
 
 // raised are the alarms that were raised and not cleared, the newest first, each by its
 // first change.
-func raised(changes []Alarm) []Alarm {
+func raised(changes []AlarmChange) []AlarmChange {
 	cleared := map[string]bool{}
 	seen := map[string]bool{}
 	for i := range changes {
@@ -182,20 +174,21 @@ func raised(changes []Alarm) []Alarm {
 			cleared[changes[i].ID] = true
 		}
 	}
-	var open []Alarm
+	var open []AlarmChange
 	for i := range changes {
 		if a := changes[i]; !cleared[a.ID] && !seen[a.ID] {
 			seen[a.ID] = true
-			open = append([]Alarm{a}, open...)
+			open = append(open, a)
 		}
 	}
+	slices.Reverse(open)
 	return open
 }
 
 // Changes of an alarm.
 const (
-	alarmRaised  = "raised"
-	alarmCleared = "cleared"
+	alarmRaised  = string(monitor.Raised)
+	alarmCleared = string(monitor.Cleared)
 )
 
 // hrefOf is a link that stays within the console; anything else is none.

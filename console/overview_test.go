@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,19 +14,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// fakeAlarms has one alarm that was raised and cleared, and one that is raised.
-type fakeAlarms []Alarm
+// fakeMonitors have one alarm that was raised and cleared, and one that is raised.
+type fakeMonitors struct{ otherwiseMonitors }
 
-func (f fakeAlarms) Alarms() ([]Alarm, error) { return f, nil }
+// otherwiseMonitors are methods that tests do not call.
+type otherwiseMonitors = Monitors
 
-var someAlarms = fakeAlarms{
-	{ID: "a/1", Time: began.Add(-time.Hour), Monitor: "fraud", Subject: "drift:1d:amount", Severity: "alarm", Change: alarmRaised, Reason: evil, Starts: []string{"retrain"}},
-	{ID: "a/1", Time: began.Add(time.Hour), Monitor: "fraud", Subject: "drift:1d:amount", Severity: "alarm", Change: alarmCleared},
-	{ID: "a/2", Time: began.Add(2 * time.Hour), Monitor: evil, Subject: "quality:7d:auc", Severity: "alarm", Change: alarmRaised, Reason: "it fell"},
+func (fakeMonitors) AlarmChanges(limit int) ([]AlarmChange, error) {
+	all := slices.Clone(someAlarms)
+	slices.Reverse(all)
+	return all[:min(limit, len(all))], nil
+}
+
+var someAlarms = []AlarmChange{
+	{ID: "a/1", Time: began.Add(-time.Hour), Monitor: "fraud", Subject: "drift:1d:amount", Severity: "critical", Change: alarmRaised, Reason: evil, Starts: []string{"retrain"}},
+	{ID: "a/1", Time: began.Add(time.Hour), Monitor: "fraud", Subject: "drift:1d:amount", Severity: "critical", Change: alarmCleared},
+	{ID: "a/2", Time: began.Add(2 * time.Hour), Monitor: evil, Subject: "quality:7d:auc", Severity: "critical", Change: alarmRaised, Reason: "it fell"},
 }
 
 func TestRaised(t *testing.T) {
-	open := raised(append(someAlarms, Alarm{ID: "a/2", Change: "still"}))
+	open := raised(append(slices.Clone(someAlarms), AlarmChange{ID: "a/2", Change: "still"}))
 	if len(open) != 1 || open[0].ID != "a/2" || open[0].Change != alarmRaised {
 		t.Errorf("%+v", open)
 	}
@@ -34,7 +42,7 @@ func TestRaised(t *testing.T) {
 func TestOverviewTellsAStory(t *testing.T) {
 	s := newSite(t, Access{Local: true})
 	o := &s.console.options
-	o.Alarms = someAlarms
+	o.Monitors = fakeMonitors{}
 	o.Loop = func() []Figure {
 		return []Figure{{Name: "Labels", Value: "12", Note: evil, Link: "javascript:alert(1)"}, {Name: "Queue", Value: "3", Link: "/console/labeling"}}
 	}

@@ -96,7 +96,7 @@ func (c *Console) chainOf(p *Promotion) ([]chainLink, error) {
 		return nil, err
 	}
 	if raisedBy != nil {
-		links = append(links, chainLink{Kind: "alarm", Time: raisedBy.Time, Title: raisedBy.Subject, State: "bad", Link: raisedBy.Link(),
+		links = append(links, chainLink{Kind: "alarm", Time: raisedBy.Time, Title: raisedBy.Subject, State: "bad", Link: alarmLink(*raisedBy),
 			Lines: []string{raisedBy.Reason, "monitor " + raisedBy.Monitor + ", severity " + raisedBy.Severity}})
 	}
 	if status != nil {
@@ -104,7 +104,7 @@ func (c *Console) chainOf(p *Promotion) ([]chainLink, error) {
 	}
 	links = append(links, promotionLink(p))
 	if ended != nil {
-		links = append(links, chainLink{Kind: "cleared", Time: ended.Time, Title: ended.Subject, State: "good", Link: ended.Link(), Lines: []string{ended.Reason}})
+		links = append(links, chainLink{Kind: "cleared", Time: ended.Time, Title: ended.Subject, State: "good", Link: alarmLink(*ended), Lines: []string{ended.Reason}})
 	}
 	for i := range links {
 		links[i].Lines = slices.DeleteFunc(links[i].Lines, func(line string) bool { return line == "" })
@@ -125,15 +125,15 @@ func (c *Console) statusOf(run string) *orchestrator.RunStatus {
 }
 
 // alarmOf finds the alarm that started a run, and the change that cleared it.
-func (c *Console) alarmOf(status *orchestrator.RunStatus) (first, cleared *Alarm, err error) {
-	if status == nil || c.options.Alarms == nil {
+func (c *Console) alarmOf(status *orchestrator.RunStatus) (first, cleared *AlarmChange, err error) {
+	if status == nil {
 		return nil, nil, nil
 	}
-	id, ok := status.Trigger[alarmKey].(string)
+	id, ok := status.Trigger[triggerAlarm].(string)
 	if !ok || id == "" {
 		return nil, nil, nil
 	}
-	all, err := c.options.Alarms.Alarms()
+	all, err := c.alarms()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -149,14 +149,14 @@ func (c *Console) alarmOf(status *orchestrator.RunStatus) (first, cleared *Alarm
 	return first, cleared, nil
 }
 
-// alarmKey is what of a run's trigger names the alarm that started it.
-const alarmKey = "alarm"
+// triggerAlarm is what of a run's trigger names the alarm that started it.
+const triggerAlarm = "alarm"
 
 // runLinks are a run and those of its tasks that judged.
 func runLinks(s *orchestrator.RunStatus) []chainLink {
 	link := "/console/pipelines/" + pathEscape(s.ID)
 	run := chainLink{Kind: "run", Time: s.Started, Title: s.Pipeline + " " + s.ID, Link: link, State: stateOf(s.Status), Lines: []string{string(s.Status), s.Error}}
-	if id, ok := s.Trigger[alarmKey].(string); ok {
+	if id, ok := s.Trigger[triggerAlarm].(string); ok {
 		run.Lines = append(run.Lines, "started by the alarm "+id)
 	}
 	links := []chainLink{run}
