@@ -100,10 +100,7 @@ type Options struct {
 	// Promotions are what was decided about models, for the chains that lead to them from
 	// alarms.
 	Promotions Promotions
-	// Loop are figures of the first page that the console cannot make of the other parts:
-	// labels, quality, what waits to be labelled. Story is that of a simulation. Both may be
-	// nil, and are called for each page.
-	Loop   func() []Figure
+	// Story is that of a simulation. It may be nil, and is called for each page.
 	Story  func() *Story
 	Audit  Audit
 	Access Access

@@ -3,7 +3,6 @@
 package console
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,17 +17,7 @@ const (
 	overviewRunsMax   = 8
 	overviewAuditMax  = 8
 	overviewAlarmsMax = 8
-	figuresMax        = 12
 )
-
-// Figure is a station of the loop: what goes on there in a number, with a way to its page.
-type Figure struct {
-	Name, Value string
-	// Note says more in a few words; State is good, warn, bad or empty.
-	Note, State string
-	// Link is within the console; empty for none.
-	Link string
-}
 
 // overviewPage is the first page.
 type overviewPage struct {
@@ -61,90 +50,6 @@ func (c *Console) overview(w http.ResponseWriter, r *http.Request) error {
 	page.Loop = c.loop(&page)
 	page.Alarms = page.Alarms[:min(len(page.Alarms), overviewAlarmsMax)]
 	return c.render(w, r, http.StatusOK, "overview", page)
-}
-
-// loop is the strip of figures, in the order in which the loop turns.
-func (c *Console) loop(p *overviewPage) []Figure {
-	var figures []Figure
-	if c.options.Metrics != nil {
-		figures = append(figures, c.decisionsFigure())
-	}
-	if c.options.Loop != nil {
-		figures = append(figures, c.options.Loop()...)
-	}
-	if c.options.Monitors != nil {
-		figures = append(figures, alarmsFigure(p.Alarms))
-	}
-	if c.options.Pipelines != nil {
-		figures = append(figures, runFigure(p.Runs))
-	}
-	if len(p.Models) > 0 {
-		figures = append(figures, servedFigure(p.Models))
-	}
-	return figures[:min(len(figures), figuresMax)]
-}
-
-// decisionsFigure counts decisions, or where there are none what models were asked for.
-func (c *Console) decisionsFigure() Figure {
-	f := Figure{Name: "Decisions", Note: "a second"}
-	now := c.traffic.latest()
-	rate := now.Decisions
-	if !now.Decides {
-		f.Name, f.Link = "Requests", "/console/models"
-		rate = 0
-		for _, m := range now.Models {
-			rate += m.Requests
-		}
-	} else if c.options.Decisions != nil {
-		f.Link = "/console/decisions"
-	}
-	f.Value = formatNumber(rate)
-	return f
-}
-
-func alarmsFigure(alarms []AlarmChange) Figure {
-	f := Figure{Name: "Alarms", Value: fmt.Sprint(len(alarms)), Note: "none raised", State: "good"}
-	if len(alarms) > 0 {
-		f.Note, f.State, f.Link = alarms[0].Subject, "bad", alarmLink(alarms[0])
-	}
-	return f
-}
-
-func runFigure(runs []*orchestrator.RunStatus) Figure {
-	f := Figure{Name: "Last run", Value: "none", Note: "no pipeline ran yet", Link: "/console/pipelines"}
-	if len(runs) == 0 {
-		return f
-	}
-	r := runs[0]
-	f.Value, f.Note, f.Link = string(r.Status), r.Pipeline, "/console/pipelines/"+url.PathEscape(r.ID)
-	switch {
-	case !r.Status.Ended():
-		f.State = "warn"
-	case r.Status == orchestrator.StatusSucceeded:
-		f.State = "good"
-	default:
-		f.State = "bad"
-	}
-	return f
-}
-
-func servedFigure(models []modelRow) Figure {
-	f := Figure{Name: "Serving", Link: "/console/models", State: "good"}
-	if len(models) > 1 {
-		f.Value, f.Note = fmt.Sprint(len(models)), "models"
-		for _, m := range models {
-			if m.Current == 0 {
-				f.Note, f.State = m.Name+" serves nothing", "bad"
-			}
-		}
-		return f
-	}
-	m := models[0]
-	f.Value, f.Note, f.Link = fmt.Sprintf("v%d", m.Current), m.Name, "/console/models/"+url.PathEscape(m.Name)
-	if m.Current == 0 {
-		f.Value, f.State = "nothing", "bad"
-	}
-	return f
 }
 
 // alarmChangesMax bounds the changes of alarms that are looked through.
