@@ -5,6 +5,7 @@ package console
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -218,11 +219,22 @@ func formatEstimate(e *report.Estimate) string {
 	if e == nil || e.Value == nil {
 		return "–"
 	}
-	text := formatNumber(*e.Value)
+	text := formatExact(*e.Value)
 	if e.Low != nil && e.High != nil {
-		text += fmt.Sprintf(" [%s, %s]", formatNumber(*e.Low), formatNumber(*e.High))
+		text += fmt.Sprintf(" [%s, %s]", formatExact(*e.Low), formatExact(*e.High))
 	}
 	return text
+}
+
+// roundingMax is below what metrics differ by if they differ.
+const roundingMax = 1e-12
+
+// formatExact writes a metric; what rounding left of 0 is 0.
+func formatExact(v float64) string {
+	if math.Abs(v) < roundingMax {
+		v = 0
+	}
+	return formatNumber(v)
 }
 
 // compared is one of the reports beside each other.
@@ -242,6 +254,8 @@ type comparisonPage struct {
 	Names   []string
 	Slices  []comparedSlice
 	Curves  []reliabilityCurve
+	// CurvesTo is the probability at the ends of the axes.
+	CurvesTo string
 }
 
 // comparedMetric is a metric of all reports, on one scale.
@@ -292,7 +306,7 @@ func (c *Console) compare(w http.ResponseWriter, r *http.Request) error {
 	page.notes()
 	page.metrics()
 	page.slices()
-	page.Curves = drawReliability(page.Reports)
+	page.Curves, page.CurvesTo = drawReliability(page.Reports)
 	return c.render(w, r, http.StatusOK, "comparison", page)
 }
 

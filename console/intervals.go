@@ -5,6 +5,7 @@ package console
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/millrace-ml/millrace/evaluation/report"
@@ -85,23 +86,42 @@ type curvePoint struct {
 
 const reliabilitySize = 280
 
-// drawReliability draws the calibration of each report's model.
-func drawReliability(reports []compared) []reliabilityCurve {
-	var all []reliabilityCurve
+// reliabilityOf is the curve of a report's model, nil without one.
+func reliabilityOf(r *report.Report) *report.Curve {
+	curves := r.Plots.Reliability
+	if len(curves) == 0 || len(curves[0].X) == 0 || len(curves[0].X) != len(curves[0].Y) {
+		return nil
+	}
+	return &curves[0]
+}
+
+// drawReliability draws the calibration of each report's model, up to the highest
+// probability there is: that of rare positives is far below 1.
+func drawReliability(reports []compared) (all []reliabilityCurve, to string) {
+	most := 0.0
+	for _, r := range reports {
+		if c := reliabilityOf(r.Report); c != nil {
+			most = max(most, slices.Max(c.X), slices.Max(c.Y))
+		}
+	}
+	if !(most > 0) {
+		most = 1
+	}
 	for i, r := range reports {
-		curves := r.Report.Plots.Reliability
-		if len(curves) == 0 || len(curves[0].X) == 0 || len(curves[0].X) != len(curves[0].Y) {
+		curve := reliabilityOf(r.Report)
+		if curve == nil {
 			continue
 		}
 		c := reliabilityCurve{Letter: r.Letter, Place: i}
 		var b strings.Builder
-		for j, x := range curves[0].X {
-			p := curvePoint{X: tenth(x * reliabilitySize), Y: tenth((1 - curves[0].Y[j]) * reliabilitySize), Text: fmt.Sprintf("%s: predicted %.3g, observed %.3g", r.Letter, x, curves[0].Y[j])}
+		for j, x := range curve.X {
+			y := curve.Y[j]
+			p := curvePoint{X: tenth(x / most * reliabilitySize), Y: tenth((1 - y/most) * reliabilitySize), Text: fmt.Sprintf("%s: predicted %.3g, observed %.3g", r.Letter, x, y)}
 			fmt.Fprintf(&b, "%g,%g ", p.X, p.Y)
 			c.Points = append(c.Points, p)
 		}
 		c.Path = b.String()
 		all = append(all, c)
 	}
-	return all
+	return all, formatNumber(most)
 }

@@ -62,7 +62,8 @@ type chainLink struct {
 type chainPage struct {
 	Promotion Promotion
 	Links     []chainLink
-	// Since is how long it took from the first step to the promotion.
+	// Took is from the begin of the run to the decision; 0 if it is not known. Alarms may be
+	// told in simulated time, so that theirs does not count.
 	Took time.Duration
 }
 
@@ -80,8 +81,10 @@ func (c *Console) chain(w http.ResponseWriter, r *http.Request) error {
 	if page.Links, err = c.chainOf(&all[at]); err != nil {
 		return err
 	}
-	if first := page.Links[0].Time; first.Before(all[at].Time) {
-		page.Took = all[at].Time.Sub(first)
+	for _, link := range page.Links {
+		if link.Kind == "run" {
+			page.Took = max(all[at].Time.Sub(link.Time), 0)
+		}
 	}
 	return c.render(w, r, http.StatusOK, "chain", page)
 }
