@@ -17,9 +17,6 @@ type Monitors interface {
 	Monitors() ([]MonitorInfo, error)
 	// Record is what a monitor found so far; an empty one if it found nothing yet.
 	Record(name string) (MonitorRecord, error)
-	// AlarmChanges are those that were told to people and pipelines, newest first, at most
-	// limit.
-	AlarmChanges(limit int) ([]AlarmChange, error)
 }
 
 // MonitorRecord is what a *record.Store has.
@@ -40,21 +37,6 @@ type MonitorInfo struct {
 	Starts []string
 	// Problem is why it does not watch, empty if it does.
 	Problem string
-}
-
-// AlarmChange is a line of the file of alarms.
-type AlarmChange struct {
-	// ID is MONITOR/SUBJECT@SINCE, the same for all changes of one alarm.
-	ID      string    `json:"id"`
-	Time    time.Time `json:"time"`
-	Monitor string    `json:"monitor"`
-	Subject string    `json:"subject"`
-	// Severity is warning or critical, Change raised, still or cleared.
-	Severity string `json:"severity"`
-	Change   string `json:"change"`
-	Reason   string `json:"reason"`
-	// Starts are the pipelines that this change started.
-	Starts []string `json:"starts,omitempty"`
 }
 
 // alarmID names an alarm of a monitor, also in what triggers a run and in links.

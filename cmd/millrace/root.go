@@ -46,6 +46,7 @@ func newRootCommand() *cobra.Command {
 		newModelsCommand(),
 		newFeaturesCommand(),
 		newEvaluateCommand(),
+		newMonitorCommand(),
 		newRunsCommand(),
 		newTrainCommand(),
 		newPipelineCommand(),
