@@ -10,7 +10,8 @@
 //
 //   - C1: what changes anything needs the role operator, a request from a page of the same
 //     origin, and the method POST. It is in the audit trail with who asked for it before
-//     the answer is sent.
+//     the answer is sent. Labelling needs the role labeller; what people say there is in
+//     the event log, with who said it.
 //   - C2: text of users (names, errors, logs) is shown and never interpreted.
 //   - C3: a part that is not there has no pages; no part is needed.
 //   - C4: pages hold at most what the bounds of this package say, whatever there is to show.
@@ -29,9 +30,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/millrace-ml/millrace/console/vectors"
 	"github.com/millrace-ml/millrace/engine/repository"
 	"github.com/millrace-ml/millrace/orchestrator"
 	"github.com/millrace-ml/millrace/orchestrator/pipeline"
+	"github.com/millrace-ml/millrace/serving/frontend"
 	"github.com/millrace-ml/millrace/training/runs"
 )
 
@@ -86,7 +89,10 @@ type Options struct {
 	Definitions *pipeline.File
 	Artifact    func(digest string) string
 	Experiments runs.Store
+	// Features are the store of the project; DecisionsOf names the decisions that a feature
+	// service is read for.
 	Features    Features
+	DecisionsOf map[string][]string
 	Evaluations Evaluations
 	Decisions   Decisions
 	Monitors    Monitors
@@ -111,6 +117,9 @@ type Console struct {
 	pages    pageSet
 	sessions *sessions
 	traffic  *traffic
+	// agreements are how far the annotators of projects agree.
+	agreements agreements
+	vectors    *vectors.Sampler // nil without features
 }
 
 // New makes a console. The error says what of the options does not fit.
@@ -131,7 +140,11 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Console{options: o, pages: p, sessions: newSessions(o.Access, o.Now), traffic: newTraffic(o.Metrics, o.Now)}, nil
+	c := &Console{options: o, pages: p, sessions: newSessions(o.Access, o.Now), traffic: newTraffic(o.Metrics, o.Now)}
+	if o.Features != nil {
+		c.vectors = vectors.New(o.Features, frontend.DecisionStream, o.Now)
+	}
+	return c, nil
 }
 
 // Run samples the traffic until ctx ends.

@@ -62,6 +62,9 @@ type view struct {
 // Operates says whether buttons that change things are shown.
 func (v *view) Operates() bool { return v.Role >= Operator }
 
+// Labels says whether there is a way to the pages where people label.
+func (v *view) Labels() bool { return v.Role >= Labeller }
+
 // render writes a page, or for htmx the part of it that changes.
 func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, page string, data any) error {
 	s := c.sessions.of(r)
@@ -102,7 +105,8 @@ var functions = template.FuncMap{
 	"value":    formatValue,
 	"short":    shorten,
 	"isoTime":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"percent":  func(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" },
+	"percent":  formatShare,
+	"signed":   formatSigned,
 }
 
 // when says a time as people do: exact, in UTC, to the second.
@@ -133,6 +137,21 @@ func formatNumber(v float64) string {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
 	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+func formatShare(share float64) string {
+	if math.IsNaN(share) {
+		return "–"
+	}
+	return strconv.FormatFloat(100*share, 'f', 1, 64) + " %"
+}
+
+// formatSigned writes a difference.
+func formatSigned(v float64) string {
+	if v > 0 {
+		return "+" + formatNumber(v)
+	}
+	return formatNumber(v)
 }
 
 // formatValue writes what a task or a run says of itself.
