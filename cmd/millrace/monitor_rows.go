@@ -88,11 +88,11 @@ func arrivalOf(p *monitor.Prediction) int64 {
 	return p.Time
 }
 
-// referenceRowsMax bounds the rows of the first days that are held as reference.
-const referenceRowsMax = profile.SampleMax
+// firstRowsMax bounds the rows of the first days that are held as reference.
+const firstRowsMax = profile.SampleMax
 
 // firstDays reads the rows of the first days, and leaves the others. Of more than
-// referenceRowsMax rows the first are taken.
+// firstRowsMax rows the first are taken.
 func firstDays(ctx context.Context, rows backtestRows, days int) (predictions []monitor.Prediction, labels []float64, err error) {
 	end := int64(math.MaxInt64)
 	for {
@@ -112,7 +112,7 @@ func firstDays(ctx context.Context, rows backtestRows, days int) (predictions []
 		if r.prediction.Time >= end {
 			return predictions, labels, nil // the first row after them is left out too
 		}
-		if len(predictions) < referenceRowsMax && !math.IsNaN(r.prediction.Score) {
+		if len(predictions) < firstRowsMax && !math.IsNaN(r.prediction.Score) {
 			p := r.prediction
 			p.Numbers, p.Texts, p.Slices = slices.Clone(p.Numbers), slices.Clone(p.Texts), slices.Clone(p.Slices)
 			predictions, labels = append(predictions, p), append(labels, r.label)

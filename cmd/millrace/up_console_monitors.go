@@ -3,7 +3,9 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,8 +19,11 @@ import (
 )
 
 // monitorsFolder is in the state folder: a folder for each monitor, as package record
-// describes it.
-const monitorsFolder = "monitors"
+// describes it. alarmLines is beside it, a line of JSON for each change of an alarm.
+const (
+	monitorsFolder = "monitors"
+	alarmLines     = "alarms.jsonl"
+)
 
 // monitorsOfState reads what monitors found from a state folder, whoever writes it. It has a
 // record open for each monitor that was asked for.
@@ -76,6 +81,31 @@ func (m *monitorsOfState) store(name string) (*record.Store, error) {
 		m.stores[name] = s
 	}
 	return s, err
+}
+
+// AlarmChanges implements console.Monitors.
+func (m *monitorsOfState) AlarmChanges(limit int) ([]console.AlarmChange, error) {
+	f, err := os.Open(filepath.Join(m.state, alarmLines))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var all []console.AlarmChange
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, auditLineMax)
+	for lines.Scan() {
+		var c console.AlarmChange
+		if json.Unmarshal(lines.Bytes(), &c) == nil { // a crash may have cut the last line short
+			all = append(all, c)
+		}
+		if len(all) > 2*limit {
+			all = slices.Delete(all, 0, len(all)-limit)
+		}
+	}
+	slices.Reverse(all)
+	return all[:min(limit, len(all))], lines.Err()
 }
 
 func (m *monitorsOfState) close() error {
