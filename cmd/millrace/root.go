@@ -47,6 +47,7 @@ func newRootCommand() *cobra.Command {
 		newFeaturesCommand(),
 		newFeedbackCommand(),
 		newEvaluateCommand(),
+		newMonitorCommand(),
 		newRunsCommand(),
 		newTrainCommand(),
 		newPipelineCommand(),
