@@ -10,7 +10,8 @@
 //
 //   - C1: what changes anything needs the role operator, a request from a page of the same
 //     origin, and the method POST. It is in the audit trail with who asked for it before
-//     the answer is sent.
+//     the answer is sent. Labelling needs the role labeller; what people say there is in
+//     the event log, with who said it.
 //   - C2: text of users (names, errors, logs) is shown and never interpreted.
 //   - C3: a part that is not there has no pages; no part is needed.
 //   - C4: pages hold at most what the bounds of this package say, whatever there is to show.
@@ -91,9 +92,16 @@ type Options struct {
 	Decisions   Decisions
 	Monitors    Monitors
 	Labeling    Labeling
-	Audit       Audit
-	Access      Access
-	Logger      *slog.Logger
+	// Alarms are those of the monitors, for the first page and the chains of promotions.
+	Alarms Alarms
+	// Loop are figures of the first page that the console cannot make of the other parts:
+	// labels, quality, what waits to be labelled. Story is that of a simulation. Both may be
+	// nil, and are called for each page.
+	Loop   func() []Figure
+	Story  func() *Story
+	Audit  Audit
+	Access Access
+	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -104,6 +112,8 @@ type Console struct {
 	pages    pageSet
 	sessions *sessions
 	traffic  *traffic
+	// agreements are how far the annotators of projects agree.
+	agreements agreements
 }
 
 // New makes a console. The error says what of the options does not fit.
@@ -144,6 +154,9 @@ func (c *Console) Routes(mux *http.ServeMux) {
 	mux.Handle("POST /console/logout", c.secure(Viewer, c.logout))
 	view("/{$}", c.overview)
 	view("/console/traffic.json", c.trafficJSON)
+	if c.options.Story != nil {
+		view("/console/story.json", c.storyJSON)
+	}
 	if c.options.Models != nil {
 		view("/console/models", c.models)
 		view("/console/models/{model}", c.model)

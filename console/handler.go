@@ -42,6 +42,11 @@ var origins = http.NewCrossOriginProtection()
 
 // open serves everybody, with the headers of all pages.
 func (c *Console) open(serve func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return c.limited(formBytesMax, serve)
+}
+
+// limited is open with a bound of its own for what is sent.
+func (c *Console) limited(bytesMax int64, serve func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return origins.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
@@ -49,7 +54,7 @@ func (c *Console) open(serve func(http.ResponseWriter, *http.Request) error) htt
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		r.Body = http.MaxBytesReader(w, r.Body, formBytesMax)
+		r.Body = http.MaxBytesReader(w, r.Body, bytesMax)
 		if err := serve(w, r); err != nil {
 			c.fail(w, r, err)
 		}
@@ -58,7 +63,12 @@ func (c *Console) open(serve func(http.ResponseWriter, *http.Request) error) htt
 
 // secure serves those with a role, and sends others to sign in.
 func (c *Console) secure(role Role, serve func(http.ResponseWriter, *http.Request) error) http.Handler {
-	return c.open(func(w http.ResponseWriter, r *http.Request) error {
+	return c.open(c.guarded(role, serve))
+}
+
+// guarded asks for a role before it serves.
+func (c *Console) guarded(role Role, serve func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
 		s := c.sessions.of(r)
 		switch {
 		case s.role == Nobody && r.Method == http.MethodGet:
@@ -75,7 +85,7 @@ func (c *Console) secure(role Role, serve func(http.ResponseWriter, *http.Reques
 			return &problem{http.StatusForbidden, fmt.Sprintf("This needs the role %s; you are signed in as %s, %s.", role, s.who, s.role)}
 		}
 		return serve(w, r)
-	})
+	}
 }
 
 // fail answers with what went wrong, as a page or as a part of one.

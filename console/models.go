@@ -17,12 +17,8 @@ import (
 	"github.com/millrace-ml/millrace/orchestrator"
 )
 
-// Bounds of pages.
-const (
-	overviewRunsMax  = 8
-	overviewAuditMax = 8
-	versionsMax      = 200
-)
+// versionsMax bounds the versions that are not loaded of one page.
+const versionsMax = 200
 
 // modelRow is a model with its traffic.
 type modelRow struct {
@@ -30,29 +26,6 @@ type modelRow struct {
 	Rates rates
 	// OnDisk are versions in the repository that are not loaded, the highest first.
 	OnDisk []int64
-}
-
-// overviewPage is the first page.
-type overviewPage struct {
-	Models []modelRow
-	Runs   []*orchestrator.RunStatus
-	Audit  []Entry
-}
-
-func (c *Console) overview(w http.ResponseWriter, r *http.Request) error {
-	page := overviewPage{Models: c.modelRows()}
-	if c.options.Pipelines != nil {
-		all, err := c.options.Pipelines.Runs("")
-		if err != nil {
-			return err
-		}
-		page.Runs = newest(all, overviewRunsMax)
-	}
-	var err error
-	if page.Audit, err = c.options.Audit.Entries(overviewAuditMax); err != nil {
-		return err
-	}
-	return c.render(w, r, http.StatusOK, "overview", page)
 }
 
 // newest are the last of a list in order of time, turned around.

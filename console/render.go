@@ -62,6 +62,9 @@ type view struct {
 // Operates says whether buttons that change things are shown.
 func (v *view) Operates() bool { return v.Role >= Operator }
 
+// Labels says whether there is a way to the pages where people label.
+func (v *view) Labels() bool { return v.Role >= Labeller }
+
 // render writes a page, or for htmx the part of it that changes.
 func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, page string, data any) error {
 	s := c.sessions.of(r)
@@ -70,7 +73,7 @@ func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, pag
 		Has: map[string]bool{
 			"models": c.options.Models != nil, "pipelines": c.options.Pipelines != nil, "experiments": c.options.Experiments != nil,
 			"features": c.options.Features != nil, "evaluations": c.options.Evaluations != nil, "decisions": c.options.Decisions != nil,
-			"monitors": c.options.Monitors != nil, "labeling": c.options.Labeling != nil,
+			"monitors": c.options.Monitors != nil, "labeling": c.options.Labeling != nil, "alarms": c.options.Alarms != nil,
 		},
 		Now: c.options.Now(), Data: data,
 	}
@@ -95,6 +98,8 @@ func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, pag
 // functions are what templates can say.
 var functions = template.FuncMap{
 	"when":     when,
+	"href":     hrefOf,
+	"day":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
 	"duration": shortDuration,
 	"number":   formatNumber,
 	"value":    formatValue,

@@ -29,7 +29,10 @@ type traffic struct {
 		sync.Mutex
 		last   map[string]counters
 		lastAt time.Time
-		points []point
+		// decisions are those since the start, decides whether anything counts them.
+		decisions float64
+		decides   bool
+		points    []point
 	}
 }
 
@@ -60,6 +63,9 @@ type rates struct {
 type point struct {
 	Time   time.Time
 	Models map[string]rates
+	// Decisions are those a second; without Decides nothing counts them.
+	Decisions float64
+	Decides   bool
 }
 
 func newTraffic(g prometheus.Gatherer, now func() time.Time) *traffic {
@@ -90,10 +96,12 @@ func (t *traffic) sample() {
 		return
 	}
 	now, current := t.now(), countersOf(families)
+	decisions, decides := decisionsOf(families)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if seconds := now.Sub(t.mu.lastAt).Seconds(); t.mu.last != nil && seconds > 0 {
-		p := point{Time: now, Models: make(map[string]rates, len(current))}
+		p := point{Time: now, Models: make(map[string]rates, len(current)), Decides: decides && t.mu.decides}
+		p.Decisions = max(decisions-t.mu.decisions, 0) / seconds
 		for model, c := range current {
 			p.Models[model] = c.since(t.mu.last[model], seconds)
 		}
@@ -102,7 +110,7 @@ func (t *traffic) sample() {
 			t.mu.points = slices.Delete(t.mu.points, 0, extra)
 		}
 	}
-	t.mu.last, t.mu.lastAt = current, now
+	t.mu.last, t.mu.lastAt, t.mu.decisions, t.mu.decides = current, now, decisions, decides
 }
 
 // since are the rates between two looks. A version that was unloaded takes its counts
@@ -146,6 +154,19 @@ func quantile(cumulative []bucket, q float64) float64 {
 		below, from = b.count, b.upper
 	}
 	return from
+}
+
+// decisionsOf counts answers of all decisions; false where nothing counts them.
+func decisionsOf(families []*dto.MetricFamily) (sum float64, counted bool) {
+	for _, f := range families {
+		if f.GetName() == "millrace_decisions_total" {
+			for _, m := range f.Metric {
+				sum += m.GetCounter().GetValue()
+			}
+			return sum, true
+		}
+	}
+	return 0, false
 }
 
 // countersOf sums the metrics of each model's versions.

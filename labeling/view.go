@@ -137,8 +137,10 @@ type Counts struct {
 
 // PersonCounts sums an annotator up.
 type PersonCounts struct {
-	Name                            string
-	Annotations, Skips, Postponed   int
+	Name                          string
+	Annotations, Skips, Postponed int
+	// Today are the annotations and skips since midnight, in UTC.
+	Today                           int
 	GoldSeen, GoldRight, Overridden int
 	// Held is the number of tasks they have now.
 	Held int
@@ -158,10 +160,11 @@ func (s *Store) Counts(project string) (Counts, error) {
 	if err != nil {
 		return Counts{}, err
 	}
+	midnight := s.now().UTC().Truncate(24 * time.Hour)
 	c := Counts{Open: p.counts[StatusOpen], Review: p.counts[StatusReview], Done: p.counts[StatusDone],
 		Gold: p.counts[StatusGold], Ready: p.open.size}
 	for _, who := range p.people {
-		c.People = append(c.People, who.counts())
+		c.People = append(c.People, who.counts(midnight))
 		c.Leased += len(who.held)
 	}
 	for _, who := range p.reviewers {
@@ -171,12 +174,15 @@ func (s *Store) Counts(project string) (Counts, error) {
 	return c, nil
 }
 
-func (who *person) counts() PersonCounts {
+func (who *person) counts(midnight time.Time) PersonCounts {
 	c := PersonCounts{Name: who.name, Held: len(who.held)}
 	var leads []time.Duration
 	for at := who.history.Front(); at != nil; at = at.Next() {
 		e := at.Value.(*entry)
 		c.Last = e.at
+		if e.kind != KindPostpone && !e.at.Before(midnight) {
+			c.Today++
+		}
 		switch e.kind {
 		case KindSkip:
 			c.Skips++

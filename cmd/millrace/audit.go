@@ -19,13 +19,14 @@ import (
 )
 
 // auditFile has the changes that people made in the console, a line of JSON each, in the
-// state folder; decisions of pipelines are in promotionsFile beside it.
+// state folder; decisions of pipelines are in promotionsFile beside it, alarms in
+// alarmLines.
 const auditFile = "audit.jsonl"
 
 // auditLineMax bounds a line that is read.
 const auditLineMax = 1 << 20
 
-// auditTrail is the trail of a project: both files, as one list.
+// auditTrail is the trail of a project: all these files, as one list.
 type auditTrail struct {
 	state string
 	mu    sync.Mutex // one line is written at a time
@@ -63,6 +64,13 @@ func (a *auditTrail) Entries(limit int) ([]console.Entry, error) {
 	}
 	for i := range promotions {
 		all = append(all, promotions[i].entry())
+	}
+	alarms, err := readAlarms(a.state)
+	if err != nil {
+		return nil, err
+	}
+	for i := range alarms {
+		all = append(all, alarmEntry(&alarms[i]))
 	}
 	slices.SortStableFunc(all, func(x, y console.Entry) int { return y.Time.Compare(x.Time) })
 	return all[:min(limit, len(all))], nil

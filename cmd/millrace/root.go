@@ -45,6 +45,7 @@ func newRootCommand() *cobra.Command {
 		newPredictCommand(),
 		newModelsCommand(),
 		newFeaturesCommand(),
+		newFeedbackCommand(),
 		newEvaluateCommand(),
 		newRunsCommand(),
 		newTrainCommand(),

@@ -13,9 +13,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/engine/repository"
 	"github.com/millrace-ml/millrace/featurestore"
 	"github.com/millrace-ml/millrace/featurestore/definition"
+	"github.com/millrace-ml/millrace/labeling/groundtruth"
 	"github.com/millrace-ml/millrace/serving"
 	"github.com/millrace-ml/millrace/serving/frontend/policy"
 )
@@ -182,10 +184,14 @@ type up struct {
 
 	catalog  *definition.Catalog
 	policies []*policy.Policy
+	labels   []*groundtruth.Definition
 	replay   *replay // nil without one
 	clock    *replayClock
 	store    *featurestore.Store
 	parts    *upParts
+	// story is what a simulation tells on the console's first page; nil tells nothing. It is
+	// set before serve.
+	story func() *console.Story
 }
 
 // run opens everything, serves, and closes it in the opposite order.
@@ -219,6 +225,9 @@ func (u *up) run(ctx context.Context) (err error) {
 // load reads definitions and policies and sees to what they read.
 func (u *up) load(ctx context.Context) (err error) {
 	if u.catalog, u.policies, err = u.project.catalog(); err != nil {
+		return err
+	}
+	if u.labels, err = u.project.labels(u.policies); err != nil {
 		return err
 	}
 	if g := u.project.Generate; g != nil {

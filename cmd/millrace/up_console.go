@@ -46,6 +46,7 @@ func (u *up) openConsole(ctx context.Context, address string, parts *upParts) (_
 		Project: p.Name, Version: version, Models: parts.server.Repository(), ModelsDir: p.Models, Metrics: parts.server.Metrics(), Experiments: store,
 		Audit: &auditTrail{state: p.State}, Access: access, Logger: u.log,
 	}
+	u.showOverview(&o)
 	u.showFeatures(&o, parts)
 	u.showEvaluations(&o)
 	u.showDecisions(&o, parts)
