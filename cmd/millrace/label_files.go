@@ -29,27 +29,27 @@ const (
 // labelRow is what somebody said of a task, as exports have it. A task without anything
 // said has none.
 type labelRow struct {
-	Project      string     `json:"project" parquet:"project,dict"`
-	Task         string     `json:"task" parquet:"task"`
-	PredictionID string     `json:"prediction_id,omitempty" parquet:"prediction_id"`
-	ItemTime     time.Time  `json:"item_time" parquet:"item_time,timestamp(microsecond)"`
-	Status       string     `json:"status" parquet:"status,dict"`
-	Annotator    string     `json:"annotator" parquet:"annotator,dict"`
-	Kind         string     `json:"kind" parquet:"kind,dict"`
-	Label        string     `json:"label,omitempty" parquet:"label,dict"`
-	Value        rawJSON    `json:"value,omitempty" parquet:"value"`
-	Final        string     `json:"final,omitempty" parquet:"final,dict"`
-	At           time.Time  `json:"at" parquet:"at,timestamp(microsecond)"`
-	LeadMS       int64      `json:"lead_ms" parquet:"lead_ms"`
-	Comment      string     `json:"comment,omitempty" parquet:"comment"`
-	Gold         bool       `json:"gold" parquet:"gold"`
-	Strategy     string     `json:"strategy,omitempty" parquet:"strategy,dict"`
-	Propensity   *float64   `json:"propensity,omitempty" parquet:"propensity,optional"`
-	Model        string     `json:"model,omitempty" parquet:"model,dict"`
-	ModelVersion string     `json:"model_version,omitempty" parquet:"model_version,dict"`
-	Prediction   string     `json:"prediction,omitempty" parquet:"prediction,dict"`
-	Score        *float64   `json:"score,omitempty" parquet:"score,optional"`
-	Data         rawJSON    `json:"data" parquet:"data"`
+	Project      string    `json:"project" parquet:"project,dict"`
+	Task         string    `json:"task" parquet:"task"`
+	PredictionID string    `json:"prediction_id,omitempty" parquet:"prediction_id"`
+	ItemTime     time.Time `json:"item_time" parquet:"item_time,timestamp(microsecond)"`
+	Status       string    `json:"status" parquet:"status,dict"`
+	Annotator    string    `json:"annotator" parquet:"annotator,dict"`
+	Kind         string    `json:"kind" parquet:"kind,dict"`
+	Label        string    `json:"label,omitempty" parquet:"label,dict"`
+	Value        rawJSON   `json:"value,omitempty" parquet:"value"`
+	Final        string    `json:"final,omitempty" parquet:"final,dict"`
+	At           time.Time `json:"at" parquet:"at,timestamp(microsecond)"`
+	LeadMS       int64     `json:"lead_ms" parquet:"lead_ms"`
+	Comment      string    `json:"comment,omitempty" parquet:"comment"`
+	Gold         bool      `json:"gold" parquet:"gold"`
+	Strategy     string    `json:"strategy,omitempty" parquet:"strategy,dict"`
+	Propensity   *float64  `json:"propensity,omitempty" parquet:"propensity,optional"`
+	Model        string    `json:"model,omitempty" parquet:"model,dict"`
+	ModelVersion string    `json:"model_version,omitempty" parquet:"model_version,dict"`
+	Prediction   string    `json:"prediction,omitempty" parquet:"prediction,dict"`
+	Score        *float64  `json:"score,omitempty" parquet:"score,optional"`
+	Data         rawJSON   `json:"data" parquet:"data"`
 }
 
 // rawJSON is JSON as it is, in Parquet a text.
@@ -167,7 +167,8 @@ func (p *labelingProject) studio(field string) labelstudio.Config {
 
 func (a *labelAPI) studioConfig(w http.ResponseWriter, r *http.Request, p *labelingProject, _ string) error {
 	w.Header().Set("Content-Type", "application/xml; charset=utf-8")
-	_, err := io.WriteString(w, p.studio(r.URL.Query().Get("field")).XML())
+	c := p.studio(r.URL.Query().Get("field"))
+	_, err := io.WriteString(w, c.XML())
 	return err
 }
 

@@ -4,9 +4,7 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -100,16 +98,6 @@ func loadLabeling(files, decisions []string) ([]*labelingProject, error) {
 		return nil, errs
 	}
 	return all, nil
-}
-
-// readBounded reads a file, and one byte more than the bound where it is longer.
-func readBounded(file string, limit int64) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit+1))
 }
 
 func readLabeling(r *projectReader, root ast.Node, decisions []string, before []*labelingProject) (all []*labelingProject) {

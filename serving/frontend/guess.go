@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/millrace-ml/millrace/featurestore/column"
 )
 
 // Guess is what the model says of a request, and nothing more: nothing is decided, pushed,
@@ -30,7 +32,7 @@ func (f *Frontend) Guess(ctx context.Context, q *Request, numbers []float64, tex
 		now := f.options.Store.Now()
 		q.fillTime(now)
 		q.bindInputs(now)
-		arm = q.assign()
+		arm = q.armOf()
 		if err := q.readFeatures(ctx); err != nil {
 			return nil, err
 		}
@@ -42,6 +44,22 @@ func (f *Frontend) Guess(ctx context.Context, q *Request, numbers []float64, tex
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return &q.answer, nil
+}
+
+// armOf is the arm of the experiment that a request is in; a canary is left aside.
+func (q *Request) armOf() int {
+	p := q.decision.policy
+	if p.Unit < 0 {
+		return 0
+	}
+	var arm int
+	if c := &q.values[p.Unit]; c.Type == column.String {
+		arm, _ = p.Assign(c.Texts[0])
+	} else {
+		arm, _ = p.AssignInt(c.Ints[0])
+	}
+	q.answer.Arm = p.Arms[arm].Name
+	return arm
 }
 
 // setVector takes a vector as if it had been read.
