@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -25,6 +24,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/millrace-ml/millrace/engine/repository"
 	"github.com/millrace-ml/millrace/evaluation/monitor"
 	"github.com/millrace-ml/millrace/evaluation/report"
 	"github.com/millrace-ml/millrace/orchestrator"
@@ -262,7 +262,7 @@ func versionBelow(dir string, number int64) (int64, error) {
 
 // installVersion copies a model into a repository as the next version, with the reference
 // for its monitors unless that is empty. A version that is there already, as after a crash
-// behind this step, is taken as it is.
+// behind this step, is taken as it is, but for a reference that it lacks.
 func installVersion(from, reference, dir, digest string) (number int64, fresh bool, err error) {
 	highest, err := highestModelVersion(dir)
 	if err != nil {
@@ -272,7 +272,11 @@ func installVersion(from, reference, dir, digest string) (number int64, fresh bo
 		path := filepath.Join(dir, strconv.FormatInt(highest, 10), "model.onnx")
 		if text, err := os.ReadFile(path); err == nil {
 			if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) == digest {
-				return highest, false, nil
+				have := filepath.Join(filepath.Dir(path), monitor.ReferenceFileName)
+				if _, err := os.Stat(have); !errors.Is(err, fs.ErrNotExist) {
+					return highest, false, err
+				}
+				return highest, false, copyReference(reference, filepath.Dir(path))
 			}
 		}
 	}
@@ -326,23 +330,15 @@ func copyFolder(from, to string) error {
 }
 
 // copyReference copies a reference beside a model, durably.
-func copyReference(from, dir string) (err error) {
+func copyReference(from, dir string) error {
 	if from == "" {
 		return nil
 	}
-	in, err := os.Open(from)
+	text, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
-	defer closing(&err, in.Close)
-	out, err := os.OpenFile(filepath.Join(dir, monitor.ReferenceFileName), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	if _, err = io.Copy(out, in); err == nil {
-		err = out.Sync()
-	}
-	return errors.Join(err, out.Close())
+	return replaceSynced(filepath.Join(dir, monitor.ReferenceFileName), text)
 }
 
 func writeSynced(path string, text []byte, flags int) error {
@@ -395,6 +391,10 @@ func (h *taskHost) swap(ctx context.Context, w *promoteWith, address string, num
 	case err == nil:
 		return "swapped in by the server at " + address, nil
 	case status.Code(err) == codes.Unavailable && w.Swap == swapIfRunning:
+		// A version that somebody rolled back to must not keep this one from service.
+		if err := repository.Unpin(filepath.Join(h.project.State, servedFile), w.Model); err != nil {
+			return "", err
+		}
 		return "no server answers at " + address + "; it is served from the next start on", nil
 	}
 	return "", err
