@@ -32,11 +32,12 @@ const (
 	// demoHistoryFile has the payments before the demo begins.
 	demoHistoryFile = "history.parquet"
 	// demoHistoryDays are the days of history, demoWarmDays those of them from which nothing is
-	// learnt, since features look back on them.
-	demoHistoryDays, demoWarmDays = 50, 14
+	// learnt, since features look back on them. What is played begins on a Thursday, as the
+	// monitor's weeks do.
+	demoHistoryDays, demoWarmDays = 52, 14
 	// demoChangeFirst is the first day, of those that are played, with a pattern that nothing in
 	// history was like; demoChangeEvery are the days until the next.
-	demoChangeFirst, demoChangeEvery = 9, 45
+	demoChangeFirst, demoChangeEvery = 14, 42
 )
 
 // demoWorld is what is played in a folder. What serves, watches and learns does not read it.

@@ -116,7 +116,7 @@ func (w *watchWorld) checkTriggered(e console.AlarmChange) {
 	}
 	cancel()
 	w.must(<-served)
-	if again := w.monitors.trigger(&e); !slices.Equal(again, []string{"retrain"}) && len(runner.Runs("")) != 1 {
+	if again := w.monitors.trigger(&e, false); !slices.Equal(again, []string{"retrain"}) && len(runner.Runs("")) != 1 {
 		w.t.Errorf("told again it starts %v", again)
 	}
 }
