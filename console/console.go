@@ -30,9 +30,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/millrace-ml/millrace/console/vectors"
 	"github.com/millrace-ml/millrace/engine/repository"
 	"github.com/millrace-ml/millrace/orchestrator"
 	"github.com/millrace-ml/millrace/orchestrator/pipeline"
+	"github.com/millrace-ml/millrace/serving/frontend"
 	"github.com/millrace-ml/millrace/training/runs"
 )
 
@@ -87,17 +89,18 @@ type Options struct {
 	Definitions *pipeline.File
 	Artifact    func(digest string) string
 	Experiments runs.Store
+	// Features are the store of the project; DecisionsOf names the decisions that a feature
+	// service is read for.
 	Features    Features
+	DecisionsOf map[string][]string
 	Evaluations Evaluations
 	Decisions   Decisions
 	Monitors    Monitors
 	Labeling    Labeling
-	// Alarms are those of the monitors, for the first page and the chains of promotions.
-	Alarms Alarms
-	// Loop are figures of the first page that the console cannot make of the other parts:
-	// labels, quality, what waits to be labelled. Story is that of a simulation. Both may be
-	// nil, and are called for each page.
-	Loop   func() []Figure
+	// Promotions are what was decided about models, for the chains that lead to them from
+	// alarms.
+	Promotions Promotions
+	// Story is that of a simulation. It may be nil, and is called for each page.
 	Story  func() *Story
 	Audit  Audit
 	Access Access
@@ -112,6 +115,8 @@ type Console struct {
 	pages    pageSet
 	sessions *sessions
 	traffic  *traffic
+	vectors  *vectors.Sampler // nil without features
+	reports  reportCache
 	// agreements are how far the annotators of projects agree.
 	agreements agreements
 }
@@ -134,7 +139,11 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Console{options: o, pages: p, sessions: newSessions(o.Access, o.Now), traffic: newTraffic(o.Metrics, o.Now)}, nil
+	c := &Console{options: o, pages: p, sessions: newSessions(o.Access, o.Now), traffic: newTraffic(o.Metrics, o.Now)}
+	if o.Features != nil {
+		c.vectors = vectors.New(o.Features, frontend.DecisionStream, o.Now)
+	}
+	return c, nil
 }
 
 // Run samples the traffic until ctx ends.
@@ -191,4 +200,5 @@ func (c *Console) Routes(mux *http.ServeMux) {
 		c.labelingRoutes(mux)
 	}
 	view("/console/audit", c.audit)
+	view("/console/audit/promotions/{run}", c.chain)
 }

@@ -48,6 +48,7 @@ func newRootCommand() *cobra.Command {
 		newFeedbackCommand(),
 		newLabelCommand(),
 		newEvaluateCommand(),
+		newMonitorCommand(),
 		newRunsCommand(),
 		newTrainCommand(),
 		newPipelineCommand(),
