@@ -28,7 +28,7 @@ func TestTakeChanged(t *testing.T) {
 			for _, one := range some {
 				delete(known, one.Task)
 				if one.Final != nil {
-					known[one.Task] = fmt.Sprint(one.Final.Choices, one.By, one.At.Format(time.TimeOnly))
+					known[one.Task] = fmt.Sprintf("%v %v %s", one.Final.Choices, one.By, one.At.Format(time.TimeOnly))
 				}
 			}
 			if len(some) < 2 {
