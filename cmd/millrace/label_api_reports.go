@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/millrace-ml/millrace/labeling"
@@ -186,6 +187,8 @@ func (p *labelingProject) selectBy(in *selectRequest) (*labelingSelect, error) {
 		}
 	}
 	switch {
+	case !slices.Contains(selection.Strategies(), o.Strategy):
+		return nil, fmt.Errorf("strategy: %.40q is none of %v", o.Strategy, selection.Strategies())
 	case o.Count < 1 || o.Count > selectCountMax:
 		return nil, fmt.Errorf("count: %d is not in 1 to %d", o.Count, selectCountMax)
 	case !(o.RandomShare >= 0 && o.RandomShare <= 1):
