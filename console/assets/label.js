@@ -14,7 +14,7 @@ class Desk {
   constructor(config) {
     this.config = config;
     this.parts = {};
-    for (const id of ["counts", "unsent", "problems", "said", "task-title", "nothing", "shown", "chosen", "read", "guess", "answers", "fields", "number", "spans", "comment", "help", "keys-on"]) {
+    for (const id of ["counts", "unsent", "problems", "said", "task-title", "nothing", "shown", "chosen", "read", "guess", "answers", "fields", "number", "spans", "comment", "find", "help", "keys-on"]) {
       this.parts[id] = document.getElementById(id);
     }
     this.choices = [...document.querySelectorAll("[data-label]")];
@@ -315,7 +315,35 @@ class Desk {
     this.taken = 0;
     this.parts.comment.value = "";
     if (this.parts.number) this.parts.number.value = "";
+    if (this.parts.find && this.parts.find.value) {
+      this.parts.find.value = "";
+      this.find();
+    }
     this.drawDraft();
+  }
+
+  // find shows the labels whose titles have the words that are looked for, and returns the first.
+  find() {
+    const words = this.parts.find.value.toLowerCase().split(/\s+/);
+    let first = null;
+    for (const [i, button] of this.choices.entries()) {
+      const title = this.config.labels[i].title.toLowerCase();
+      button.hidden = !words.every((w) => title.includes(w));
+      if (!button.hidden && !first) first = this.config.labels[i];
+    }
+    return first;
+  }
+
+  // findKey handles the keys of the field in which labels are looked for.
+  findKey(event) {
+    if (event.key !== "Enter" && event.key !== "Escape") return;
+    const label = event.key === "Enter" && this.find();
+    this.instead(event, () => {
+      this.parts.find.value = "";
+      this.find();
+      this.parts.find.blur();
+      if (label) this.choose(label, event);
+    });
   }
 
   // ---- what is seen ----
@@ -443,6 +471,7 @@ class Desk {
     for (const [i, button] of this.choices.entries()) button.addEventListener("click", (event) => this.choose(this.config.labels[i], event));
     for (const button of document.querySelectorAll("[data-command]")) button.addEventListener("click", (event) => this.command(button.dataset.command, event));
     document.addEventListener("keydown", (event) => this.key(event));
+    if (this.parts.find) this.parts.find.addEventListener("input", () => this.find());
     document.addEventListener("pointerdown", () => { this.active = Date.now(); });
     window.addEventListener("beforeunload", (event) => { if (!this.outbox.kept && this.outbox.size) event.preventDefault(); });
     const on = this.parts["keys-on"];
@@ -474,14 +503,16 @@ class Desk {
       if (event.key === "z" && !typing) this.instead(event, () => this.undo());
       return;
     }
+    if (target === this.parts.find) return this.findKey(event);
     if (typing) return;
     if (this.editKey(event)) return;
     if (!this.parts["keys-on"].checked || event.repeat) return;
-    const label = this.find(event.key);
+    const label = this.labelOf(event.key);
     if (label) return this.instead(event, () => this.choose(label, event));
     for (const [name, key] of Object.entries(this.config.commands)) {
       if (key && (key === event.key || key === event.key.toLowerCase())) return this.instead(event, () => this.command(name, event));
     }
+    if (this.parts.find && event.key === "/") return this.instead(event, () => this.parts.find.focus());
     if (this.parts.number && /^[-+.,0-9]$/.test(event.key)) this.parts.number.focus();
   }
 
@@ -490,8 +521,8 @@ class Desk {
     act();
   }
 
-  // find is the label of a key; the same letter in the other case counts if nothing else has it.
-  find(key) {
+  // labelOf is the label of a key; the same letter in the other case counts if nothing else has it.
+  labelOf(key) {
     const { labels } = this.config;
     return labels.find((l) => l.key === key) || labels.find((l) => l.key && l.key === key.toLowerCase());
   }
