@@ -19,7 +19,7 @@ STATICCHECK   := go tool -modfile=tools/staticcheck/go.mod staticcheck
 
 .DEFAULT_GOAL := help
 .PHONY: help run up build demo test unit portable race fuzz-smoke test-airflow test-argo lint generate generate-check \
-	onnxruntime bench-serve bench-kernels bench-features bench-learn bench-beside bench-ghz bench-smoke check-tools clean
+	onnxruntime bench-serve bench-kernels bench-features bench-learn bench-loop bench-beside bench-ghz bench-smoke check-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -89,6 +89,9 @@ bench-learn: onnxruntime build ## measure training, evaluation and pipelines (6 
 	@scripts/fetch-xgboost.sh || echo "bench-learn: no XGBoost; the rows that compare with it stay unmeasured"
 	bin/millrace bench suite learn $(BENCH_FLAGS)
 
+bench-loop: onnxruntime build ## measure monitoring, ground truth, labelling, console and demo (20 minutes)
+	bin/millrace bench suite loop $(BENCH_FLAGS)
+
 bench-beside: onnxruntime build ## other libraries' products and trees beside ours, for information
 	bench/beside/run.sh
 
@@ -97,6 +100,7 @@ bench-smoke: onnxruntime build ## all suites with tiny durations, to show that t
 	bin/millrace bench suite kernels --quick $(BENCH_FLAGS)
 	bin/millrace bench suite features --quick $(BENCH_FLAGS)
 	bin/millrace bench suite learn --quick $(BENCH_FLAGS)
+	bin/millrace bench suite loop --quick $(BENCH_FLAGS)
 
 bench-ghz: onnxruntime build ## the same workloads driven by ghz
 	bench/ghz/run.sh

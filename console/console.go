@@ -30,9 +30,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/millrace-ml/millrace/console/vectors"
 	"github.com/millrace-ml/millrace/engine/repository"
 	"github.com/millrace-ml/millrace/orchestrator"
 	"github.com/millrace-ml/millrace/orchestrator/pipeline"
+	"github.com/millrace-ml/millrace/serving/frontend"
 	"github.com/millrace-ml/millrace/training/runs"
 )
 
@@ -87,14 +89,22 @@ type Options struct {
 	Definitions *pipeline.File
 	Artifact    func(digest string) string
 	Experiments runs.Store
+	// Features are the store of the project; DecisionsOf names the decisions that a feature
+	// service is read for.
 	Features    Features
+	DecisionsOf map[string][]string
 	Evaluations Evaluations
 	Decisions   Decisions
 	Monitors    Monitors
 	Labeling    Labeling
-	Audit       Audit
-	Access      Access
-	Logger      *slog.Logger
+	// Promotions are what was decided about models, for the chains that lead to them from
+	// alarms.
+	Promotions Promotions
+	// Story is that of a simulation. It may be nil, and is called for each page.
+	Story  func() *Story
+	Audit  Audit
+	Access Access
+	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -105,6 +115,8 @@ type Console struct {
 	pages    pageSet
 	sessions *sessions
 	traffic  *traffic
+	vectors  *vectors.Sampler // nil without features
+	reports  reportCache
 	// agreements are how far the annotators of projects agree.
 	agreements agreements
 }
@@ -127,7 +139,11 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Console{options: o, pages: p, sessions: newSessions(o.Access, o.Now), traffic: newTraffic(o.Metrics, o.Now)}, nil
+	c := &Console{options: o, pages: p, sessions: newSessions(o.Access, o.Now), traffic: newTraffic(o.Metrics, o.Now)}
+	if o.Features != nil {
+		c.vectors = vectors.New(o.Features, frontend.DecisionStream, o.Now)
+	}
+	return c, nil
 }
 
 // Run samples the traffic until ctx ends.
@@ -147,6 +163,9 @@ func (c *Console) Routes(mux *http.ServeMux) {
 	mux.Handle("POST /console/logout", c.secure(Viewer, c.logout))
 	view("/{$}", c.overview)
 	view("/console/traffic.json", c.trafficJSON)
+	if c.options.Story != nil {
+		view("/console/story.json", c.storyJSON)
+	}
 	if c.options.Models != nil {
 		view("/console/models", c.models)
 		view("/console/models/{model}", c.model)
@@ -181,4 +200,5 @@ func (c *Console) Routes(mux *http.ServeMux) {
 		c.labelingRoutes(mux)
 	}
 	view("/console/audit", c.audit)
+	view("/console/audit/promotions/{run}", c.chain)
 }

@@ -17,12 +17,8 @@ import (
 	"github.com/millrace-ml/millrace/orchestrator"
 )
 
-// Bounds of pages.
-const (
-	overviewRunsMax  = 8
-	overviewAuditMax = 8
-	versionsMax      = 200
-)
+// versionsMax bounds the versions that are not loaded of one page.
+const versionsMax = 200
 
 // modelRow is a model with its traffic.
 type modelRow struct {
@@ -30,29 +26,6 @@ type modelRow struct {
 	Rates rates
 	// OnDisk are versions in the repository that are not loaded, the highest first.
 	OnDisk []int64
-}
-
-// overviewPage is the first page.
-type overviewPage struct {
-	Models []modelRow
-	Runs   []*orchestrator.RunStatus
-	Audit  []Entry
-}
-
-func (c *Console) overview(w http.ResponseWriter, r *http.Request) error {
-	page := overviewPage{Models: c.modelRows()}
-	if c.options.Pipelines != nil {
-		all, err := c.options.Pipelines.Runs("")
-		if err != nil {
-			return err
-		}
-		page.Runs = newest(all, overviewRunsMax)
-	}
-	var err error
-	if page.Audit, err = c.options.Audit.Entries(overviewAuditMax); err != nil {
-		return err
-	}
-	return c.render(w, r, http.StatusOK, "overview", page)
 }
 
 // newest are the last of a list in order of time, turned around.
@@ -117,9 +90,9 @@ func (c *Console) find(r *http.Request) (*modelRow, error) {
 // modelPage is a model with what happened to it.
 type modelPage struct {
 	modelRow
-	Audit []Entry
-	// Cards are the versions that have a card.
-	Cards map[int64]bool
+	Rows    []versionRow
+	Metrics []string
+	Audit   []Entry
 }
 
 func (c *Console) model(w http.ResponseWriter, r *http.Request) error {
@@ -127,19 +100,16 @@ func (c *Console) model(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := modelPage{modelRow: *row, Cards: map[int64]bool{}}
-	for _, v := range row.Versions {
-		page.Cards[v.Number] = c.hasCard(row.Name, v.Number)
-	}
-	for _, n := range row.OnDisk {
-		page.Cards[n] = c.hasCard(row.Name, n)
+	page := modelPage{modelRow: *row}
+	if err := c.addVersions(&page); err != nil {
+		return err
 	}
 	entries, err := c.options.Audit.Entries(auditMax)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if e.Subject == row.Name {
+		if e.Subject == row.Name && len(page.Audit) < auditPageRows {
 			page.Audit = append(page.Audit, e)
 		}
 	}

@@ -98,12 +98,24 @@ func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, pag
 // functions are what templates can say.
 var functions = template.FuncMap{
 	"when":     when,
+	"href":     hrefOf,
+	"alarmURL": alarmLink,
+	"day":      day,
 	"duration": shortDuration,
-	"number":   formatNumber,
+	"number":   anyNumber,
 	"value":    formatValue,
 	"short":    shorten,
 	"isoTime":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"percent":  func(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" },
+	"percent":  formatShare,
+	"estimate": formatEstimate,
+	"signed":   formatSigned,
+}
+
+func percentText(share float64) string {
+	if math.IsNaN(share) {
+		return "–"
+	}
+	return strconv.FormatFloat(100*share, 'f', 1, 64) + " %"
 }
 
 // when says a time as people do: exact, in UTC, to the second.
@@ -134,6 +146,49 @@ func formatNumber(v float64) string {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
 	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+// day says a time to the minute; it takes a pointer as well.
+func day(t any) string {
+	switch t := t.(type) {
+	case time.Time:
+		return t.UTC().Format("2006-01-02 15:04")
+	case *time.Time:
+		if t != nil {
+			return t.UTC().Format("2006-01-02 15:04")
+		}
+	}
+	return "–"
+}
+
+// anyNumber writes a number that may be behind a pointer.
+func anyNumber(v any) string {
+	switch v := v.(type) {
+	case float64:
+		return formatNumber(v)
+	case *float64:
+		if v != nil {
+			return formatNumber(*v)
+		}
+	case int:
+		return strconv.Itoa(v)
+	}
+	return "–"
+}
+
+func formatShare(share float64) string {
+	if math.IsNaN(share) {
+		return "–"
+	}
+	return strconv.FormatFloat(100*share, 'f', 1, 64) + " %"
+}
+
+// formatSigned writes a difference.
+func formatSigned(v float64) string {
+	if v > 0 {
+		return "+" + formatNumber(v)
+	}
+	return formatNumber(v)
 }
 
 // formatValue writes what a task or a run says of itself.

@@ -117,6 +117,7 @@ func TestServeTriggers(t *testing.T) {
 		r := openRunner(t, Options{Look: time.Second, Kinds: []Kind{noteKind(s)}, Pipelines: parse(t, `
 pipelines:
   alarm: {triggers: [{on: alarm, monitor: quality, at_most: 1h}], tasks: {a: {uses: note, with: {text: "alarm-{{ trigger.level }}"}}}}
+  grave: {triggers: [{on: alarm, severity: critical, subject: quality}], tasks: {a: {uses: note, with: {text: "as-of-{{ trigger.time ?? '' }}"}}}}
   labels: {triggers: [{on: labels, count: 10}], tasks: {a: {uses: note, with: {text: "labels"}}}}
   hook: {triggers: [{on: webhook, name: build}], tasks: {a: {uses: note, with: {text: "hook"}}}}
   file: {triggers: [{on: file, path: `+dir+`/*.csv}], tasks: {a: {uses: note, with: {text: "files-{{ len(trigger.files) }}"}}}}
@@ -152,6 +153,14 @@ pipelines:
 		tell(Happening{On: "alarm", Name: "quality", Payload: map[string]any{"level": 3}}, "alarm")
 		expect(30*time.Minute, "")
 		expect(31*time.Minute, "alarm-3")
+		tell(Happening{On: "alarm", Name: "m", Severity: "critical", Subject: "qualityless:1d"}, "")
+		tell(Happening{On: "alarm", Name: "m", Severity: "warning", Subject: "quality:1d"}, "")
+		tell(Happening{On: "alarm", Name: "m", Severity: "critical", Subject: "quality:1d", Payload: map[string]any{"time": "2026-01-02T03:04:05Z"}}, "grave")
+		expect(2*time.Second, "as-of-2026-01-02T03:04:05Z")
+		if _, err := r.Run(ctx, "grave", RunOptions{}); err != nil { // by hand there is no trigger
+			t.Error(err)
+		}
+		expect(2*time.Second, "as-of-")
 		for i, name := range []string{"1.csv", "2.txt", "3.csv"} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o666); err != nil {
 				t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"crypto/sha256"
@@ -26,10 +27,12 @@ const (
 
 // Happening is something that may start runs.
 type Happening struct {
-	On      string         // alarm, labels or webhook
-	Name    string         // the monitor of an alarm, or the webhook
-	Count   int            // of new labels; 0 is 1
-	Payload map[string]any // what the runs know of it, as JSON at most 64 KiB
+	On    string // alarm, labels or webhook
+	Name  string // the monitor of an alarm, or the webhook
+	Count int    // of new labels; 0 is 1
+	// Severity and Subject are those of an alarm.
+	Severity, Subject string
+	Payload           map[string]any // what the runs know of it, as JSON at most 64 KiB
 }
 
 // pendingRun is a run that a trigger asked for.
@@ -41,19 +44,29 @@ type pendingRun struct {
 // triggerKey tells the triggers of a pipeline apart by what they are, so that a file that
 // is edited elsewhere does not mix them up.
 func triggerKey(p *pipeline.Pipeline, t pipeline.Trigger) firedKey {
-	return firedKey{p.Name, t.On + " " + t.Monitor + t.Path + t.Name + " " + strconv.Itoa(t.Count)}
+	what := t.On + " " + t.Monitor + t.Path + t.Name + " " + strconv.Itoa(t.Count)
+	if t.Severity != "" || t.Subject != "" {
+		what += " " + t.Severity + " " + t.Subject
+	}
+	return firedKey{p.Name, what}
 }
 
 func (h Happening) matches(t pipeline.Trigger) bool {
 	switch t.On {
 	case "alarm":
-		return h.On == "alarm" && (t.Monitor == "" || t.Monitor == h.Name)
+		return h.On == "alarm" && (t.Monitor == "" || t.Monitor == h.Name) && (t.Severity == "" || t.Severity == h.Severity) && subjectIn(h.Subject, t.Subject)
 	case "labels":
 		return h.On == "labels"
 	case "webhook":
 		return h.On == "webhook" && t.Name == h.Name
 	}
 	return false
+}
+
+// subjectIn says whether a subject, such as drift:1d:amount, is one or begins with its parts.
+func subjectIn(subject, prefix string) bool {
+	rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(prefix, ":"))
+	return prefix == "" || ok && (rest == "" || rest[0] == ':')
 }
 
 // Trigger tells of something that happened and returns the pipelines that it starts. Their

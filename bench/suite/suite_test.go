@@ -175,3 +175,23 @@ func TestQuickLearnSuiteWithoutItsData(t *testing.T) {
 		}
 	}
 }
+
+// Without published data the rows that need it say so, and the simulated ones are measured.
+func TestQuickLoopSuiteWithoutItsData(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	r, err := suite.Loop(t.Context(), suite.Options{
+		Binary: "nothing", Backend: onnxrt.NewBackend(onnxrt.Options{}), Source: t.TempDir(), Quick: true,
+		Only: []string{"alarms", "shifts", "estimates", "margin", "errors"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Rows) != 7 {
+		t.Fatalf("%d rows, want 7", len(r.Rows))
+	}
+	for i, row := range r.Rows {
+		if measured := i < 3; (row.Value != nil) != measured || (row.Note == "") != measured {
+			t.Errorf("the row is %+v", row)
+		}
+	}
+}

@@ -19,13 +19,14 @@ import (
 )
 
 // auditFile has the changes that people made in the console, a line of JSON each, in the
-// state folder; decisions of pipelines are in promotionsFile beside it.
+// state folder; decisions of pipelines are in promotionsFile beside it, alarms in
+// alarmLines.
 const auditFile = "audit.jsonl"
 
 // auditLineMax bounds a line that is read.
 const auditLineMax = 1 << 20
 
-// auditTrail is the trail of a project: both files, as one list.
+// auditTrail is the trail of a project: all these files, as one list.
 type auditTrail struct {
 	state string
 	mu    sync.Mutex // one line is written at a time
@@ -64,6 +65,13 @@ func (a *auditTrail) Entries(limit int) ([]console.Entry, error) {
 	for i := range promotions {
 		all = append(all, promotions[i].entry())
 	}
+	alarms, err := readAlarms(a.state)
+	if err != nil {
+		return nil, err
+	}
+	for i := range alarms {
+		all = append(all, alarmEntry(&alarms[i]))
+	}
 	slices.SortStableFunc(all, func(x, y console.Entry) int { return y.Time.Compare(x.Time) })
 	return all[:min(limit, len(all))], nil
 }
@@ -90,7 +98,7 @@ func (a *auditTrail) changes() ([]console.Entry, error) {
 
 // entry is a decision of a pipeline as a line of the trail.
 func (p *promotion) entry() console.Entry {
-	e := console.Entry{Time: p.Time, Who: p.By, Action: p.Decision, Subject: p.Model, Link: "/console/pipelines/" + p.Run}
+	e := console.Entry{Time: p.Time, Who: p.By, Action: p.Decision, Subject: p.Model, Link: "/console/audit/promotions/" + p.Run}
 	if p.Decision == decisionPromoted {
 		e.Detail = fmt.Sprintf("version %d, verdict %s; to go back: %s", p.Version, p.Verdict, cmp.Or(p.Rollback, "there was none before"))
 	} else {

@@ -73,7 +73,7 @@ func newBenchCommand() *cobra.Command {
 	if err := cmd.MarkFlagRequired("model"); err != nil {
 		panic(err) // the flag is defined above
 	}
-	cmd.AddCommand(newBenchSuiteCommand(), newBenchEchoCommand())
+	cmd.AddCommand(newBenchSuiteCommand(), newBenchEchoCommand(), newBenchGroundtruthCommand())
 	return cmd
 }
 
@@ -189,6 +189,13 @@ day. The published data is read beside the source (../shared/data); without it t
 unmeasured. The peer of the tree trainer is XGBoost, which scripts/fetch-xgboost.sh fetches; the
 two take turns. The scenarios are: %s.`
 
+const suiteLoopLong = `Measure monitoring, ground truth, labelling, the console and the demo.
+
+What the monitor promises is simulated; outcomes are joined in a process of their own;
+selection and label errors are measured on the published banking77, estimates on the
+published card payments, which are read beside the source (../shared/data). The console is
+opened in Chromium. The scenarios are: %s.`
+
 func newBenchSuiteCommand() *cobra.Command {
 	group := &cobra.Command{
 		Use:   "suite",
@@ -224,6 +231,13 @@ func newBenchSuiteCommand() *cobra.Command {
 		Example: `  millrace bench suite learn                      # all, about 6 minutes
   millrace bench suite learn --only trees,cached # two scenarios
   millrace bench suite learn --quick             # a minute, to see that it works`,
+	}), newSuiteCommand(suite.Loop, &cobra.Command{
+		Use:   "loop",
+		Short: "Measure monitoring, ground truth, labelling, the console and the demo",
+		Long:  fmt.Sprintf(suiteLoopLong, strings.Join(suite.LoopScenarios(), ", ")),
+		Example: `  millrace bench suite loop                       # all, about 20 minutes
+  millrace bench suite loop --only alarms,shifts  # two scenarios
+  millrace bench suite loop --quick               # a minute, to see that it works`,
 	}))
 	return group
 }

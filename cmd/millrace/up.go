@@ -8,14 +8,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/engine/repository"
 	"github.com/millrace-ml/millrace/featurestore"
 	"github.com/millrace-ml/millrace/featurestore/definition"
+	"github.com/millrace-ml/millrace/labeling/groundtruth"
 	"github.com/millrace-ml/millrace/serving"
 	"github.com/millrace-ml/millrace/serving/frontend/policy"
 )
@@ -182,10 +185,14 @@ type up struct {
 
 	catalog  *definition.Catalog
 	policies []*policy.Policy
+	labels   []*groundtruth.Definition
 	replay   *replay // nil without one
 	clock    *replayClock
 	store    *featurestore.Store
 	parts    *upParts
+	// story is what a simulation tells on the console's first page; nil tells nothing. It is
+	// set before serve.
+	story func() *console.Story
 }
 
 // run opens everything, serves, and closes it in the opposite order.
@@ -219,6 +226,9 @@ func (u *up) run(ctx context.Context) (err error) {
 // load reads definitions and policies and sees to what they read.
 func (u *up) load(ctx context.Context) (err error) {
 	if u.catalog, u.policies, err = u.project.catalog(); err != nil {
+		return err
+	}
+	if u.labels, err = u.project.labels(u.policies); err != nil {
 		return err
 	}
 	if g := u.project.Generate; g != nil {
@@ -267,7 +277,8 @@ func (u *up) serverOptions() serving.Options {
 	o.Repository.Paths = []string{u.project.Models}
 	o.Repository.Mode, o.Repository.LoadModels = repository.ModeExplicit, []string{"*"} // so that versions can be swapped
 	o.Repository.LoadThreads = 4
-	o.Repository.KeepPrevious = true // the fallback of a decision may ask for it
+	o.Repository.StateFile = filepath.Join(u.project.State, servedFile) // what a rollback chose is served after a restart
+	o.Repository.KeepPrevious = true                                    // the fallback of a decision may ask for it
 	o.Repository.Backends, o.Repository.GPUs = u.options.serve.backends(u.log)
 	return o
 }

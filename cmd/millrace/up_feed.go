@@ -156,7 +156,7 @@ func newLabelFeeds(ctx context.Context, r *replay) (labelFeeds, error) {
 			continue
 		}
 		after := field.KnownAfter.Microseconds()
-		f, err := openFeed(ctx, r.source, r.start.UnixMicro()-after)
+		f, err := openFeed(ctx, r.source, r.labelsFrom()-after)
 		if err != nil {
 			all.close()
 			return nil, err
@@ -211,6 +211,9 @@ func (l *labelFeed) until(now int64) (err error) {
 			if l.field == l.replay.label {
 				l.replay.report.known(l.feed.id(), c.Number(l.feed.row) != 0)
 			}
+		}
+		if o := l.replay.outcomes; o != nil {
+			o.add(l.field, l.feed, l.feed.time()+l.after)
 		}
 		if l.rows == labelBatch {
 			l.flush()

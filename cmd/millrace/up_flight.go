@@ -74,6 +74,22 @@ func (f *flight) end(place int) {
 	m.changed.Broadcast()
 }
 
+// wait waits until all requests are answered; false if ctx ended before.
+func (f *flight) wait(ctx context.Context) bool {
+	wake := context.AfterFunc(ctx, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.mu.changed.Broadcast()
+	})
+	defer wake()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for ctx.Err() == nil && f.mu.head < f.mu.tail {
+		f.mu.changed.Wait()
+	}
+	return ctx.Err() == nil
+}
+
 // answered is up to which moment everything was answered, 0 before the first request.
 func (f *flight) answered() int64 {
 	f.mu.Lock()

@@ -42,6 +42,10 @@ type replay struct {
 	// resumed: an earlier run came to start.
 	resumed  bool
 	progress string // file that says how far it came
+	// told is up to when an earlier run had told all labels; not after start.
+	told time.Time
+	// outcomes tells what became of decisions; nil if the project has no labels for them.
+	outcomes *replayOutcomes
 
 	jobs   chan job
 	report *replayReport
@@ -50,10 +54,11 @@ type replay struct {
 
 // job is one request that a worker sends.
 type job struct {
-	decide *millracev1.DecideRequest
-	push   *millracev1.PushRequest
-	id     uint64
-	place  int // in the flight; -1 for labels, which have none
+	decide   *millracev1.DecideRequest
+	push     *millracev1.PushRequest
+	outcomes *outcomesBatch
+	id       uint64
+	place    int // in the flight; -1 for labels, which have none
 }
 
 const (
@@ -160,6 +165,8 @@ func (r *replay) chooseDecision(policies []*policy.Policy) error {
 type replayed struct {
 	Source string    `json:"source"`
 	At     time.Time `json:"at"`
+	// Told is up to when labels are told, if some that became known before At are not.
+	Told time.Time `json:"told,omitzero"`
 }
 
 // place finds where the replay begins: where an earlier run came to, else where the
@@ -172,6 +179,9 @@ func (r *replay) place(ctx context.Context) error {
 			return fmt.Errorf("%s: it is not how far a replay of %s came; remove it together with the state to begin anew", r.progress, r.source.Name)
 		}
 		r.start, r.resumed = last.At, true
+		if r.told = r.start; !last.Told.IsZero() && last.Told.Before(r.start) {
+			r.told = last.Told
+		}
 		return nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {
@@ -197,7 +207,13 @@ func (r *replay) place(ctx context.Context) error {
 // save notes how far the replay came, so that the next start goes on from there. Events
 // before it that were not answered yet come again; the server knows them by their ids.
 func (r *replay) save(at int64) error {
-	data, err := json.Marshal(replayed{r.source.Name, time.UnixMicro(at).UTC()})
+	done := replayed{Source: r.source.Name, At: time.UnixMicro(at).UTC()}
+	if r.outcomes != nil {
+		if told := r.outcomes.position(); told < at {
+			done.Told = time.UnixMicro(told).UTC()
+		}
+	}
+	data, err := json.Marshal(done)
 	if err != nil {
 		return err
 	}
@@ -205,6 +221,14 @@ func (r *replay) save(at int64) error {
 		return err
 	}
 	return os.Rename(r.progress+".new", r.progress)
+}
+
+// labelsFrom is when labels became known that are told first, in microseconds.
+func (r *replay) labelsFrom() int64 {
+	if r.told.IsZero() {
+		return r.start.UnixMicro()
+	}
+	return r.told.UnixMicro()
 }
 
 // run replays until the end of the events or ctx. It returns nil when ctx ends: what was
@@ -215,12 +239,17 @@ func (r *replay) run(ctx context.Context, address string, out io.Writer) error {
 		return err
 	}
 	defer conn.Close()
+	if r.outcomes != nil {
+		if err := r.outcomes.resume(ctx); err != nil {
+			return fmt.Errorf("predictions that wait for their outcome: %w", err)
+		}
+	}
 	r.jobs = make(chan job)
 	r.flight = newFlight(r.clock, r.source.FutureMax.Microseconds())
 	r.report = newReplayReport(r, out)
 	var workers sync.WaitGroup
 	for range replayWorkers() {
-		w := &replayWorker{replay: r, decisions: millracev1.NewDecisionsClient(conn), features: millracev1.NewFeaturesClient(conn)}
+		w := &replayWorker{replay: r, decisions: millracev1.NewDecisionsClient(conn), features: millracev1.NewFeaturesClient(conn), feedback: millracev1.NewFeedbackClient(conn)}
 		workers.Go(w.run) // ends when jobs is closed and empty
 	}
 	reporting := make(chan struct{})
@@ -280,12 +309,19 @@ func (r *replay) play(ctx context.Context) error {
 			break
 		}
 		r.sendEvent(ctx, events)
+		if r.outcomes != nil { // once the clock is near enough to the event for what was known by then
+			r.outcomes.until = events.time()
+			r.outcomes.flush(false)
+		}
 		if time.Since(saved) > time.Second {
 			saved = time.Now()
 			if err := r.save(max(r.flight.answered(), r.start.UnixMicro())); err != nil {
 				return err
 			}
 		}
+	}
+	if r.outcomes != nil && r.flight.wait(ctx) {
+		r.outcomes.flush(true)
 	}
 	return nil
 }
@@ -310,6 +346,7 @@ type replayWorker struct {
 	replay    *replay
 	decisions millracev1.DecisionsClient
 	features  millracev1.FeaturesClient
+	feedback  millracev1.FeedbackClient
 }
 
 func (w *replayWorker) run() {
@@ -319,6 +356,9 @@ func (w *replayWorker) run() {
 		}
 		if j.decide != nil {
 			w.decide(&j)
+		}
+		if j.outcomes != nil {
+			w.tell(j.outcomes)
 		}
 		if j.place >= 0 {
 			w.replay.flight.end(j.place)
@@ -343,4 +383,7 @@ func (w *replayWorker) decide(j *job) {
 	began := time.Now()
 	answer, err := w.decisions.Decide(ctx, j.decide)
 	w.replay.report.decided(j.id, time.Since(began), answer, err)
+	if o := w.replay.outcomes; o != nil && err == nil {
+		o.decided(j.id, answer.PredictionId)
+	}
 }

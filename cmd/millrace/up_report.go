@@ -35,6 +35,8 @@ type replayCounts struct {
 	answers                               map[string]int64
 	// labels were pushed, late or unknown ones among the refused.
 	labels, refused int64
+	// outcomes were told as feedback, known ones again among them.
+	outcomes, outcomesRefused int64
 	// frauds became known whose decision is known, of which caught were stopped.
 	frauds, caught int64
 	// stopped payments whose label became known, of which the rest were no frauds.
@@ -103,6 +105,26 @@ func (p *replayReport) pushed(a *millracev1.PushResponse, err error) {
 	t.refused += int64(len(a.Errors))
 	if len(a.Errors) > 0 {
 		p.faultLocked(a.Errors[0].Field + " " + a.Errors[0].Message)
+	}
+}
+
+// told counts the answer about outcomes.
+func (p *replayReport) told(a *millracev1.SubmitFeedbackResponse, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := &p.mu.total
+	if err != nil {
+		p.faultLocked(err.Error())
+		t.failed++
+		return
+	}
+	for _, r := range a.GetResults() {
+		if r.Error == "" {
+			t.outcomes++
+			continue
+		}
+		t.outcomesRefused++
+		p.faultLocked("outcome " + r.FeedbackId + ": " + r.Error)
 	}
 }
 
@@ -179,7 +201,7 @@ func (p *replayReport) countsLocked() string {
 	for _, c := range []struct {
 		n    int64
 		what string
-	}{{t.degraded, "degraded"}, {t.failed, "failed"}, {t.refused, "pushes refused"}, {t.repeated, "repeated"}} {
+	}{{t.degraded, "degraded"}, {t.failed, "failed"}, {t.refused, "pushes refused"}, {t.outcomes, "outcomes told"}, {t.outcomesRefused, "outcomes refused"}, {t.repeated, "repeated"}} {
 		if c.n > 0 {
 			fmt.Fprintf(&b, "; %d %s", c.n, c.what)
 		}

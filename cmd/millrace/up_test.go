@@ -24,7 +24,7 @@ const exampleFolder = moduleRoot + "/examples/card-fraud"
 func copyExample(t *testing.T, replace ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"millrace.yaml", "features.yaml", "decisions.yaml", "training.yaml", "evaluation.yaml", "pipeline.yaml", "models/fraud/1/model.onnx"} {
+	for _, name := range []string{"millrace.yaml", "features.yaml", "decisions.yaml", "feedback.yaml", "training.yaml", "evaluation.yaml", "pipeline.yaml", "models/fraud/1/model.onnx"} {
 		data, err := os.ReadFile(filepath.Join(exampleFolder, name))
 		if err != nil {
 			t.Fatal(err)
@@ -220,6 +220,7 @@ func TestUpInterrupted(t *testing.T) {
 		t.Errorf("%d and %d decisions for %d payments: %s", first, second, all, rest)
 	}
 	again.end()
+	checkOutcomes(t, dir)
 }
 
 func TestUpRefuses(t *testing.T) {
@@ -232,7 +233,9 @@ func TestUpRefuses(t *testing.T) {
 		{"features", "function: count", "function: cuont", nil, exitFailure, []string{"features.yaml:", "did you mean count?"}},
 		{"decisions", "reason: NIGHT", "reason: NIHGT", nil, exitFailure, []string{"decisions.yaml:", "NIHGT"}},
 		{"project", "models: models", "model: models", nil, exitFailure, []string{"millrace.yaml:3:1: model: unknown key; did you mean models?"}},
-		{"replay", "decision: card_payment\n", "decision: card_payments\n", nil, exitFailure, []string{`decision "card_payments" is not defined`}},
+		{"feedback", "silence: negative", "silence: maybe", nil, exitFailure, []string{"feedback.yaml:9:5: labels.fraud.silence:"}},
+		{"label", "decision: card_payment\n    kind", "decision: card\n    kind", nil, exitFailure, []string{"feedback.yaml:4:5: labels.fraud.decision:", "there is card_payment"}},
+		{"replay", "decision: card_payment\n  label", "decision: card_payments\n  label", nil, exitFailure, []string{`decision "card_payments" is not defined`}},
 		{"speed", "", "", []string{"--speed", "fast"}, exitUsage, []string{`--speed: speed "fast"`}},
 		{"data", "", "", []string{"--data", "payments.xls"}, exitFailure, []string{".parquet, .csv or .jsonl"}},
 		{"order", "", "", []string{"--from", "2026-02-01", "--to", "2026-01-01"}, exitUsage, []string{"--to is not after --from"}},

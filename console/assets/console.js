@@ -9,6 +9,13 @@ document.addEventListener("submit", (event) => {
 
 const palette = ["#2f7fd6", "#d9730d", "#2e9e54", "#b4449b", "#7a6ff0", "#a08a12"];
 
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
+
+const plotAxis = () => ({ stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" });
+
+// Times of day are UTC, as everywhere in the console.
+const clock = (seconds) => new Date(seconds * 1000).toISOString().slice(11, 19);
+
 // Traffic plots: one fetch feeds all plots of a group, every two seconds while it is seen.
 class Traffic {
   constructor(group) {
@@ -47,18 +54,83 @@ class Traffic {
     const title = document.createElement("h3");
     title.textContent = plot.element.dataset.title;
     plot.element.append(title);
-    const style = getComputedStyle(document.documentElement);
-    const axis = { stroke: style.getPropertyValue("--soft"), grid: { stroke: style.getPropertyValue("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
+    const axis = plotAxis();
     plot.names = names.join();
     plot.chart = new uPlot({
       width: Math.max(plot.element.clientWidth - 20, 200), height: 170, cursor: { y: false },
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-      axes: [axis, { ...axis, size: 56 }],
-      series: [{}, ...names.map((name, i) => ({ label: name, stroke: palette[i], width: 2, points: { show: false } }))],
+      axes: [{ ...axis, values: (_, splits) => splits.map(clock), space: 60 }, { ...axis, size: 56 }],
+      series: [{ label: "UTC", value: (_, at) => (at === null ? "--" : clock(at)) }, ...names.map((name, i) => ({ label: name, stroke: palette[i], width: 2, points: { show: false } }))],
     }, data, plot.element);
   }
 }
 
+// Story plot: quality by simulated day, with upright lines where something happened.
+class Story {
+  constructor(element) {
+    this.element = element;
+    this.chart = null;
+    this.marks = [];
+    this.tick();
+  }
+
+  async tick() {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch("/console/story.json", { credentials: "same-origin" });
+        if (answer.ok) this.show(await answer.json());
+      } catch {
+        // As for the traffic.
+      }
+    }
+    if (document.contains(this.element)) setTimeout(() => this.tick(), 3000);
+  }
+
+  show(story) {
+    this.marks = story.marks;
+    if (story.days.length < 2) return;
+    const data = [story.days, story.realised, story.estimated];
+    if (this.chart) this.chart.setData(data);
+    else this.draw(story.metric || "quality", data);
+  }
+
+  draw(metric, data) {
+    this.element.textContent = "";
+    const title = document.createElement("h3");
+    title.textContent = this.element.dataset.title;
+    this.element.append(title);
+    const axis = plotAxis();
+    this.chart = new uPlot({
+      width: Math.max(this.element.clientWidth - 20, 200), height: 220, cursor: { y: false },
+      scales: { x: { time: false } },
+      axes: [{ ...axis, label: "simulated day", labelSize: 18, labelFont: axis.font }, { ...axis, size: 56 }],
+      series: [{ label: "day" }, { label: metric + " by labels", stroke: palette[0], width: 2 }, { label: "estimated", stroke: palette[1], width: 1.5, dash: [4, 4], points: { show: false } }],
+      hooks: { draw: [(chart) => this.drawMarks(chart)] },
+    }, data, this.element);
+  }
+
+  drawMarks(chart) {
+    const { ctx, bbox } = chart;
+    const colours = { pattern: "--warn", alarm: "--bad", promotion: "--good" };
+    ctx.save();
+    ctx.font = Math.round(11 * devicePixelRatio) + "px system-ui";
+    this.marks.forEach((mark, i) => {
+      const x = Math.round(chart.valToPos(mark.day, "x", true));
+      if (x < bbox.left || x > bbox.left + bbox.width) return;
+      ctx.strokeStyle = ctx.fillStyle = colour(colours[mark.kind] || "--soft");
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      const right = x > bbox.left + bbox.width * 0.7;
+      ctx.textAlign = right ? "right" : "left";
+      ctx.fillText(mark.text, x + (right ? -4 : 4), bbox.top + (12 + (i % 4) * 13) * devicePixelRatio);
+    });
+    ctx.restore();
+  }
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  for (const element of document.querySelectorAll("[data-story]")) new Story(element);
   for (const group of document.querySelectorAll("[data-traffic]")) new Traffic(group);
 });

@@ -4,6 +4,7 @@ package monitor
 
 import (
 	"encoding/json"
+	"math"
 	"math/rand/v2"
 	"testing"
 )
@@ -65,5 +66,49 @@ func TestJSON(t *testing.T) {
 	}
 	if events == 0 || tests == 0 {
 		t.Errorf("%d events and %d tests were written", events, tests)
+	}
+}
+
+// TestJSONRead reads reports back: what was read is written as it was, and what was not
+// defined is NaN.
+func TestJSONRead(t *testing.T) {
+	c := testConfig()
+	w := &world{r: rand.New(rand.NewPCG(1, 3))}
+	reports, _ := replay(t, c, testReference(t, c), stream(w, 8, func(h int) { w.amountShift = float64(h) / 3 }))
+	matured := 0
+	for _, r := range reports {
+		data, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read Report
+		if err := json.Unmarshal(data, &read); err != nil {
+			t.Fatal(err)
+		}
+		again, err := json.Marshal(read)
+		if err != nil || string(again) != string(data) {
+			t.Fatalf("%v: read back as\n%s\nof\n%s", err, again, data)
+		}
+		if read.Window != r.Window || read.Freshness.Microseconds() != r.Freshness.Microseconds() || len(read.Events) != len(r.Events) {
+			t.Errorf("read %+v of %+v", read, r)
+		}
+		if r.Matured {
+			matured++
+			if !math.IsNaN(read.Quality.Low.Of("brier")) || read.Quality.Values != r.Quality.Values {
+				t.Errorf("quality %+v, not %+v", read.Quality, r.Quality)
+			}
+		}
+	}
+	if matured == 0 {
+		t.Error("no window matured")
+	}
+	var read Report
+	for _, bad := range []string{`[]`, `{"window":"soon"}`, `{"columns":[{"mean":"x"}]}`} {
+		if err := json.Unmarshal([]byte(bad), &read); err == nil {
+			t.Errorf("%s was read", bad)
+		}
+	}
+	if err := json.Unmarshal([]byte(`{"quality":{},"columns":[{"name":"a"}]}`), &read); err != nil || !math.IsNaN(read.Quality.Cost) || !math.IsNaN(read.Quality.Values[0]) || !math.IsNaN(read.Columns[0].Mean) {
+		t.Errorf("%v: what is not there was read as %+v", err, read)
 	}
 }

@@ -123,7 +123,7 @@ func FuzzSegment(f *testing.F) {
 func play(file readFile, s *segment) (n int, err error) {
 	p := player{ctx: context.Background(), visit: func(string, []Column, *Record) error { n++; return nil }}
 	p.frames.reset(file, s.header.salt, framesStart, s.end)
-	return n, p.playFrames(s)
+	return n, p.playFrames(s, s.header.base, func(uint64) {})
 }
 
 // playAny replays a file that nobody has verified.

@@ -91,11 +91,12 @@ func (p *player) play(files fileSystem, dir string, s *segment) error {
 		return fmt.Errorf("segment %s: %w", s.name, err)
 	}
 	p.frames.reset(file, s.header.salt, framesStart, s.end)
-	return errors.Join(p.playFrames(s), file.Close())
+	return errors.Join(p.playFrames(s, s.header.base, func(uint64) {}), file.Close())
 }
 
-func (p *player) playFrames(s *segment) error {
-	next := s.header.base
+// playFrames visits the records from a frame on, whose first record has the sequence next.
+// After each frame it tells the sequence behind it.
+func (p *player) playFrames(s *segment, next uint64, played func(next uint64)) error {
 	for {
 		if err := p.ctx.Err(); err != nil {
 			return err
@@ -105,6 +106,7 @@ func (p *player) playFrames(s *segment) error {
 		if err != nil {
 			return fmt.Errorf("segment %s: %w", s.name, err)
 		}
+		behind := next
 		if reason == "" {
 			switch frame.kind {
 			case 0:
@@ -113,11 +115,11 @@ func (p *player) playFrames(s *segment) error {
 				reason = p.takeCatalog()
 			case frameGap:
 				_, to, ok := parseGap(p.frames.payload)
-				if next = to; !ok {
+				if behind = to; !ok {
 					reason = "malformed gap"
 				}
 			case frameBatch:
-				next, reason, err = p.playBatch(next)
+				behind, reason, err = p.playBatch(next)
 			}
 		}
 		if err != nil {
@@ -126,6 +128,8 @@ func (p *player) playFrames(s *segment) error {
 		if reason != "" {
 			return &CorruptError{Segment: s.name, Offset: offset, Reason: reason}
 		}
+		next = behind
+		played(next)
 	}
 }
 

@@ -99,7 +99,7 @@ const definitionBytesMax = 1 << 20
 //	    sources: [{name: chargeback, priority: 10}, {name: "*", priority: 1}]
 //	    match: {entity: [customer_id], within: 1h}
 //
-// file is its name in errors, which name the path or line of what is wrong.
+// file is its name in errors. All that is wrong is reported, each by line, column and path.
 func Parse(file string, text []byte) ([]*Definition, error) {
 	if len(text) > definitionBytesMax {
 		return nil, fmt.Errorf("%w: %s: has %d bytes, at most %d", ErrInvalid, file, len(text), definitionBytesMax)
@@ -112,54 +112,63 @@ func Parse(file string, text []byte) ([]*Definition, error) {
 		return nil, fmt.Errorf("%w: %s: labels: has none", ErrInvalid, file)
 	}
 	var all []*Definition
-	var wrong []error
+	var wrong []*mistake
 	for name, l := range raw.Labels {
-		d, err := l.definition(name)
-		if err != nil {
-			wrong = append(wrong, fmt.Errorf("%w: %s: labels.%s.%w", ErrInvalid, file, name, err))
-			continue
+		d, bad := l.definition(name)
+		for _, err := range bad {
+			wrong = append(wrong, &mistake{file: file, path: "labels." + name + ".", err: err})
 		}
 		all = append(all, d)
 	}
-	slices.SortFunc(wrong, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	if len(wrong) > 0 {
+		return nil, placed(text, wrong)
+	}
 	slices.SortFunc(all, func(a, b *Definition) int { return strings.Compare(a.Name, b.Name) })
-	return all, errors.Join(wrong...)
+	return all, nil
 }
 
-func (l *yamlLabel) definition(name string) (*Definition, error) {
-	d := &Definition{Name: name, Decision: l.Decision, Outcome: l.Name, Kind: KindOutcome, Sources: l.Sources, Entity: l.Match.Entity}
-	var err error
+// definition is the label, or all that is wrong with it.
+func (l *yamlLabel) definition(name string) (d *Definition, wrong []error) {
+	d = &Definition{Name: name, Decision: l.Decision, Outcome: l.Name, Kind: KindOutcome, Sources: l.Sources, Entity: l.Match.Entity}
+	bad := func(err error) {
+		if err != nil {
+			wrong = append(wrong, err)
+		}
+	}
 	if l.Kind != "" {
 		i, err := parseName("kind", kindNames[:], l.Kind)
-		if err != nil {
-			return nil, err
-		}
+		bad(err)
 		d.Kind = Kind(i)
 	}
 	if l.Type != "" {
 		i, err := parseName("type", typeNames[1:], l.Type)
-		if err != nil {
-			return nil, err
-		}
+		bad(err)
 		d.Type = ValueType(i + 1)
 	}
-	if d.Window, err = parseDuration("window", l.Window, true); err != nil {
-		return nil, err
-	}
-	if d.Within, err = parseDuration("match.within", l.Match.Within, len(d.Entity) > 0); err != nil {
-		return nil, err
-	}
+	var err error
+	d.Window, err = parseDuration("window", l.Window, true)
+	bad(err)
+	d.Within, err = parseDuration("match.within", l.Match.Within, len(d.Entity) > 0)
+	bad(err)
 	switch l.Silence {
 	case "negative":
 		d.Silence = SilenceNegative
 	case "", "unknown":
 	default:
-		return nil, fmt.Errorf("silence: %.40q is neither negative nor unknown", l.Silence)
+		bad(fmt.Errorf("silence: %.40q is neither negative nor unknown", l.Silence))
 	}
-	if d.Negative, err = l.negative(d); err != nil {
-		return nil, err
+	d.Negative, err = l.negative(d)
+	bad(err)
+	if len(wrong) == 0 { // else some of what it checks was not read
+		return d, d.problems()
 	}
-	return d, d.Validate()
+	if l.Decision == "" {
+		bad(errDecision)
+	}
+	if l.Name == "" {
+		bad(errOutcome)
+	}
+	return d, wrong
 }
 
 // negative is the value that silence stands for.
@@ -225,39 +234,36 @@ func parseDuration(path, text string, required bool) (time.Duration, error) {
 	return d, nil
 }
 
-// Validate says what is wrong with a definition; the error begins with the field's path.
-func (d *Definition) Validate() error {
-	switch {
-	case d.Name == "":
-		return errors.New("label: has no name")
-	case d.Decision == "":
-		return errors.New("decision: is required")
-	case d.Outcome == "":
-		return errors.New("name: is required: that of the outcome")
-	case d.Kind == 0 || int(d.Kind) >= len(kindNames) || d.Kind == KindCorrection:
-		return errors.New("kind: is none of outcome, reward, label, user; corrections count for each")
-	case d.Window < time.Microsecond || d.Window > WindowMax:
-		return fmt.Errorf("window: %v is not between 1us and ten years", d.Window)
-	case len(d.Entity) > EntityKeysMax:
-		return fmt.Errorf("match.entity: has %d keys, at most %d", len(d.Entity), EntityKeysMax)
-	case len(d.Entity) > 0 && (d.Within < 0 || d.Within > d.Window):
-		return fmt.Errorf("match.within: %v is not between 0 and the window, %v", d.Within, d.Window)
-	case len(d.Entity) == 0 && d.Within != 0:
-		return errors.New("match.entity: is required with within")
-	case d.Silence == SilenceNegative && d.Type != TypeNull && d.Negative.Type != d.Type:
-		return fmt.Errorf("negative: is a %v, and the label takes a %v", d.Negative.Type, d.Type)
-	}
-	for i, key := range d.Entity {
-		if key == "" || slices.Contains(d.Entity[:i], key) {
-			return fmt.Errorf("match.entity[%d]: %q is empty or there twice", i, key)
+var (
+	errDecision = errors.New("decision: is required")
+	errOutcome  = errors.New("name: is required: that of the outcome")
+)
+
+// Validate says all that is wrong with a definition; each error begins with the field's path.
+func (d *Definition) Validate() error { return errors.Join(d.problems()...) }
+
+func (d *Definition) problems() (all []error) {
+	wrong := func(bad bool, err error) {
+		if bad {
+			all = append(all, err)
 		}
+	}
+	wrong(d.Name == "", errors.New("label: has no name"))
+	wrong(d.Decision == "", errDecision)
+	wrong(d.Outcome == "", errOutcome)
+	wrong(d.Kind == 0 || int(d.Kind) >= len(kindNames) || d.Kind == KindCorrection, errors.New("kind: is none of outcome, reward, label, user; corrections count for each"))
+	wrong(d.Window < time.Microsecond || d.Window > WindowMax, fmt.Errorf("window: %v is not between 1us and ten years", d.Window))
+	wrong(len(d.Entity) > EntityKeysMax, fmt.Errorf("match.entity: has %d keys, at most %d", len(d.Entity), EntityKeysMax))
+	wrong(len(d.Entity) > 0 && (d.Within < 0 || d.Within > d.Window), fmt.Errorf("match.within: %v is not between 0 and the window, %v", d.Within, d.Window))
+	wrong(len(d.Entity) == 0 && d.Within != 0, errors.New("match.entity: is required with within"))
+	wrong(d.Silence == SilenceNegative && d.Type != TypeNull && d.Negative.Type != d.Type, fmt.Errorf("negative: is a %v, and the label takes a %v", d.Negative.Type, d.Type))
+	for i, key := range d.Entity {
+		wrong(key == "" || slices.Contains(d.Entity[:i], key), fmt.Errorf("match.entity[%d]: %q is empty or there twice", i, key))
 	}
 	for i, s := range d.Sources {
-		if slices.ContainsFunc(d.Sources[:i], func(o Source) bool { return o.Name == s.Name }) {
-			return fmt.Errorf("sources[%d].name: %q is there twice", i, s.Name)
-		}
+		wrong(slices.ContainsFunc(d.Sources[:i], func(o Source) bool { return o.Name == s.Name }), fmt.Errorf("sources[%d].name: %q is there twice", i, s.Name))
 	}
-	return nil
+	return all
 }
 
 // priority of a source, and whether it counts.

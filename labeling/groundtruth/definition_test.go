@@ -76,6 +76,32 @@ func TestParseWrong(t *testing.T) {
 	}
 }
 
+// TestParseTellsAll: every mistake of a file, in the order of its lines.
+func TestParseTellsAll(t *testing.T) {
+	_, err := Parse("f.yaml", []byte(`labels:
+  late:
+    decision: d
+    kind: outcom
+    name: n
+    window: 7 days
+    silence: maybe
+  twice:
+    decision: d
+    window: 1d
+    sources:
+      - {name: a}
+      - {name: a}
+`))
+	want := `f.yaml:4:5: labels.late.kind: "outcom" is none of outcome, reward, correction, label, user
+f.yaml:6:5: labels.late.window: "7 days" is no duration such as 1h, 7d or 2w
+f.yaml:7:5: labels.late.silence: "maybe" is neither negative nor unknown
+f.yaml:8:3: labels.twice.name: is required: that of the outcome
+f.yaml:11:5: labels.twice.sources[1].name: "a" is there twice`
+	if err == nil || !errors.Is(err, ErrInvalid) || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("labels: {fraud: {decision: d, name: n, window: 7d, silence: negative, sources: [{name: a, priority: 1}], match: {entity: [k], within: 1h}}}")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -172,6 +172,13 @@ type Feedback struct {
 	Reason string
 }
 
+// Check says what is wrong with feedback as far as it can be told without a collector:
+// what Submit would refuse whatever the labels, the clock and the ids that it knows.
+func (f *Feedback) Check() error {
+	c := *f
+	return c.check()
+}
+
 // check completes feedback and says what is wrong with it.
 func (f *Feedback) check() error {
 	if f.Kind == 0 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"time"
 
 	"github.com/millrace-ml/millrace/featurestore/offline"
@@ -116,6 +117,7 @@ type Live struct {
 	options LiveOptions
 	label   *Definition
 	reader  *reader
+	tail    *offline.Tail
 	bound   *offline.Column // the schema that reader is bound to
 	seed    maphash.Seed
 	index   *index
@@ -193,11 +195,17 @@ func OpenLive(ctx context.Context, o LiveOptions) (*Live, error) {
 // After an error the join is broken, since a row may not have been handed out: open it
 // again with the Position that was kept.
 func (l *Live) Poll(ctx context.Context, visit func(*Row) error) error {
+	return l.PollTo(ctx, math.MaxUint64, visit)
+}
+
+// PollTo is Poll of records up to a sequence, for who reads predictions beside it and has to
+// be as far with both.
+func (l *Live) PollTo(ctx context.Context, sequence uint64, visit func(*Row) error) error {
 	if l.err != nil {
 		return l.err
 	}
 	l.visit = visit
-	err := l.poll(ctx)
+	err := l.poll(ctx, sequence)
 	l.visit = nil
 	if err != nil {
 		l.err = fmt.Errorf("live join %s: %w", l.label.Name, err)
@@ -205,41 +213,37 @@ func (l *Live) Poll(ctx context.Context, visit func(*Row) error) error {
 	return l.err
 }
 
-func (l *Live) poll(ctx context.Context) error {
+func (l *Live) poll(ctx context.Context, sequence uint64) error {
 	now := max(micros(l.options.Now()), l.clock)
-	if err := l.read(ctx, l.options.Log.Durable(), now); err != nil {
+	if err := l.read(ctx, min(sequence, l.options.Log.Durable()), now); err != nil {
 		return err
 	}
 	return l.mature(ctx, now)
 }
-
-// errReached ends a replay.
-var errReached = errors.New("replay has come far enough")
 
 // read folds in what is behind the last record seen, up to a sequence that is durable.
 func (l *Live) read(ctx context.Context, to uint64, now int64) error {
 	if to <= l.after {
 		return nil
 	}
-	err := l.options.Log.Replay(ctx, l.after, func(stream string, columns []offline.Column, r *offline.Record) error {
-		if r.Sequence > to {
-			return errReached
-		}
+	if l.tail == nil || l.tail.After() != l.after {
+		l.tail = l.options.Log.Tail(l.after)
+	}
+	err := l.tail.Read(ctx, to, func(stream string, columns []offline.Column, r *offline.Record) error {
 		if err := l.take(stream, columns, r, now); err != nil {
 			return err
 		}
 		l.after = r.Sequence
 		return nil
 	})
-	switch {
-	case errors.Is(err, offline.ErrTooOld):
+	if errors.Is(err, offline.ErrTooOld) {
 		l.stats.CaughtUp++
 		return l.catchUp(ctx, to, now)
-	case err != nil && !errors.Is(err, errReached):
-		return err
 	}
-	l.after = to // what is behind the last record was lost by a repair
-	return nil
+	if err == nil {
+		l.after = to // what is behind the last record was lost by a repair
+	}
+	return err
 }
 
 // take folds a record in.

@@ -93,9 +93,12 @@ type Trigger struct {
 	// On is alarm, labels, file or webhook.
 	On      string
 	Monitor string // of an alarm; empty for any
-	Count   int    // of new labels
-	Path    string // of files, a pattern as in path/filepath.Match
-	Name    string // of a webhook
+	// Severity of an alarm, warning or critical, and the first parts of its Subject, such as
+	// quality or drift:1d; empty for any.
+	Severity, Subject string
+	Count             int    // of new labels
+	Path              string // of files, a pattern as in path/filepath.Match
+	Name              string // of a webhook
 	// AtMost is the least time between two runs of this trigger.
 	AtMost time.Duration
 }

@@ -96,7 +96,7 @@ pipelines:
     taks: {}
     concurrency: 0
     schedule: {cron: "61 * * * *", overlap: maybe}
-    triggers: [{on: moon}, {on: labels}]
+    triggers: [{on: moon}, {on: labels}, {on: alarm, severity: bad}]
     partitions: {by: year, from: yesterday}
     parameters: {in: 3, empty: }
     tasks:
@@ -107,7 +107,7 @@ pipelines:
       d: {uses: x}
 `, []string{
 			`5:18: pipelines.p.concurrency: want an integer from 1 to 1024, not "0"`, `unknown key "taks"; is "tasks" meant?`, "61", `overlap is "maybe"`,
-			`on is "moon"`, "count is missing", `by is "year"`, `time "yesterday"`, `the name "in" has a meaning`, "parameter empty has no default",
+			`on is "moon"`, "count is missing", `severity is "bad"`, `by is "year"`, `time "yesterday"`, `the name "in" has a meaning`, "parameter empty has no default",
 			"p.yaml:11:29: pipelines.p.tasks.a.retries: want an integer from 0 to 100", "a time such as 30s", `unknown key "wiht"; is "with" meant?`,
 			"uses is missing", `no task "c"`, "want TASK.OUTPUT", `expression "a.ok &&"`, `name "B"`, `no parameter "dys"`, `no task "nobody"`, "the {{ has no }}",
 			`no input "no"`, "0 items", "the key is here twice",

@@ -186,7 +186,10 @@ func (r *reader) triggers(v *value) (all []Trigger) {
 		t := Trigger{On: o.required("on"), AtMost: o.duration("at_most", TimeoutMax)}
 		switch t.On {
 		case "alarm":
-			t.Monitor = o.text("monitor")
+			t.Monitor, t.Severity, t.Subject = o.text("monitor"), o.text("severity"), o.text("subject")
+			if t.Severity != "" && t.Severity != "warning" && t.Severity != "critical" {
+				r.bad(item, "severity is %q, want warning or critical", t.Severity)
+			}
 		case "labels":
 			if t.Count = o.integer("count", 1, 1_000_000_000); t.Count == 0 {
 				r.bad(item, "count is missing: how many new labels start a run")

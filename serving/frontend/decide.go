@@ -33,7 +33,7 @@ func (f *Frontend) Decide(ctx context.Context, q *Request) (*Answer, error) {
 	switch {
 	case err == nil:
 		q.answer.TotalTime = time.Since(q.started)
-		d.count(&q.answer, q.outcome.Place)
+		d.count(q)
 		return &q.answer, nil
 	case errors.Is(err, ErrInvalid):
 		d.counts.refused.Add(1)
@@ -43,12 +43,16 @@ func (f *Frontend) Decide(ctx context.Context, q *Request) (*Answer, error) {
 	return nil, err
 }
 
-func (d *decision) count(a *Answer, place int) {
+func (d *decision) count(q *Request) {
+	a := &q.answer
 	if a.Repeated {
 		d.counts.repeated.Add(1)
 		return
 	}
-	d.counts.answers[place].Add(1)
+	d.counts.answers[q.arm*len(d.policy.Decisions)+q.outcome.Place].Add(1)
+	if q.side != nil {
+		q.side.count(a, q.outcome.Place)
+	}
 	d.counts.times.Observe(a.TotalTime)
 	if a.Degraded {
 		d.counts.degraded.Add(1)
@@ -238,17 +242,28 @@ func (q *Request) assign() int {
 			arm, propensity = p.AssignInt(c.Ints[0])
 		}
 	}
-	q.answer.Arm, q.answer.Propensity = p.Arms[arm].Name, propensity
+	q.arm, q.answer.Arm, q.answer.Propensity = arm, p.Arms[arm].Name, propensity
+	if r := q.decision.rollout.Load(); r != nil {
+		r.assign(q)
+	}
 	return arm
 }
 
 // score runs the arm's model and applies the policy.
 func (q *Request) score(ctx context.Context, arm int) error {
-	m, state := &q.decision.policy.Arms[arm].Model, &q.decision.arms[arm]
+	if r := q.rollout; r != nil && r.states[arm] != nil {
+		return q.scoreSplit(ctx, arm, r)
+	}
+	return q.scoreBy(ctx, arm, q.decision.policy.Arms[arm].Model.Version, &q.decision.arms[arm])
+}
+
+// scoreBy runs a version of the arm's model, whose state is given, and applies the policy.
+func (q *Request) scoreBy(ctx context.Context, arm int, version string, state *armModel) error {
+	m := &q.decision.policy.Arms[arm].Model
 	if !state.breaker.allows(q.started) {
 		return fmt.Errorf("model %s: failed %d times in a row; it is tried again every %v", m.Name, state.breaker.failures.Load(), breakerPause)
 	}
-	err := q.runModel(ctx, m, m.Version, &state.current)
+	err := q.runModel(ctx, m, version, &state.current)
 	if err == nil && !q.decision.policy.Decide(q.facts, arm, q.answer.Score, &q.outcome) {
 		err = fmt.Errorf("model %s: the score is %v", m.Name, q.answer.Score)
 		q.answer.Score = math.NaN()

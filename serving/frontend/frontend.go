@@ -64,6 +64,8 @@ type Frontend struct {
 	// explainers attribute scores to features.
 	explainers *explainers
 	counts     counters
+	// rolloutMu is held while a rollout is set, so that only one is.
+	rolloutMu sync.Mutex
 	// inUse is held for reading by every decision, for writing by Close.
 	inUse  sync.RWMutex
 	closed bool
@@ -77,8 +79,10 @@ type decision struct {
 	version  string // of the service
 	requests sync.Pool
 	// arms has a model for each arm of the experiment.
-	arms   []armModel
-	counts decisionCounters
+	arms []armModel
+	// rollout splits the model beside the policy; nil is none.
+	rollout atomic.Pointer[rollout]
+	counts  decisionCounters
 }
 
 // armModel is what is known of an arm's model while it runs.
@@ -94,7 +98,7 @@ type counters struct {
 
 // decisionCounters are those of one decision.
 type decisionCounters struct {
-	answers  []atomic.Int64 // by place in Policy.Decisions
+	answers  []atomic.Int64 // by arm, then by place in Policy.Decisions
 	degraded atomic.Int64
 	repeated atomic.Int64
 	refused  atomic.Int64
@@ -120,7 +124,7 @@ func New(ctx context.Context, o Options) (*Frontend, error) {
 			return nil, fmt.Errorf("decision %s: %w", p.Name, err)
 		}
 		d.version = plan.ShortHash(p.Service.Hash())
-		d.counts.answers = make([]atomic.Int64, len(p.Decisions))
+		d.counts.answers = make([]atomic.Int64, len(p.Arms)*len(p.Decisions))
 		d.requests.New = func() any { return d.newRequest() }
 		f.decisions[p.Name] = d
 		names = append(names, p.Name)
@@ -214,6 +218,8 @@ type DecisionStats struct {
 	// Answers counts answers, in the order of the policy's decisions.
 	Names   []string
 	Answers []int64
+	// Arms has the same by arm of the policy, in its order.
+	Arms []ArmStats
 	// Degraded and Repeated ones are among them; Refused requests were invalid; Failed
 	// ones had no answer.
 	Degraded, Repeated, Refused, Failed int64
@@ -222,6 +228,28 @@ type DecisionStats struct {
 	Unattributed int64
 	// Times are those of answers that were not repeated.
 	Times latency.Snapshot
+}
+
+// ArmStats counts what one arm answered.
+type ArmStats struct {
+	// Arm is empty for a decision without an experiment. Version is what answered last, 0 for
+	// nothing yet; Share is the arm's.
+	Arm, Model string
+	Version    int64
+	Share      float64
+	Answers    []int64
+}
+
+func (d *decision) armStats(arm int) ArmStats {
+	p := d.policy
+	a := ArmStats{Arm: p.Arms[arm].Name, Model: p.Arms[arm].Model.Name, Share: p.Arms[arm].Share}
+	if b := d.arms[arm].current.Load(); b != nil {
+		a.Version = b.version
+	}
+	for k := range p.Decisions {
+		a.Answers = append(a.Answers, d.counts.answers[arm*len(p.Decisions)+k].Load())
+	}
+	return a
 }
 
 // Stats reads the counters.
@@ -233,8 +261,13 @@ func (f *Frontend) Stats() Stats {
 	for _, p := range f.Policies() {
 		d := f.decisions[p.Name]
 		one := DecisionStats{Decision: p.Name, Names: p.Decisions, Degraded: d.counts.degraded.Load(), Repeated: d.counts.repeated.Load(), Refused: d.counts.refused.Load(), Failed: d.counts.failed.Load(), Unattributed: d.counts.unattributed.Load(), Times: d.counts.times.Snapshot()}
-		for i := range d.counts.answers {
-			one.Answers = append(one.Answers, d.counts.answers[i].Load())
+		one.Answers = make([]int64, len(p.Decisions))
+		for i := range p.Arms {
+			arm := d.armStats(i)
+			for k, n := range arm.Answers {
+				one.Answers[k] += n
+			}
+			one.Arms = append(one.Arms, arm)
 		}
 		s.Decisions = append(s.Decisions, one)
 	}

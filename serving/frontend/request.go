@@ -63,6 +63,12 @@ type Request struct {
 	started   time.Time
 	at        int64 // the moment asked for, in microseconds
 	features  bool  // the features were read
+	arm       int   // a place in Policy.Arms
+	// rollout is the split of the decision's model that the request met, canary whether it is
+	// the canary's. side counts it, once a model that is split was asked.
+	rollout *rollout
+	canary  bool
+	side    *rolloutSide
 	// scored is the model that the score is of, nil without a score. row is what was
 	// attributed, in parts by its columns and contributions by the service's features.
 	scored        *binding
@@ -143,7 +149,7 @@ func (q *Request) reset() {
 		q.values[i].Reset()
 		q.values[i].AppendNull()
 	}
-	q.key, q.Explain, q.features, q.scored = "", false, false, nil
+	q.key, q.Explain, q.features, q.scored, q.rollout, q.canary, q.side = "", false, false, nil, nil, false, nil
 	q.answer = Answer{Score: math.NaN(), Reasons: q.answer.Reasons[:0]}
 }
 

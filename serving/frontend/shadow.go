@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/millrace-ml/millrace/featurestore/offline"
@@ -19,16 +18,24 @@ import (
 // their scores.
 type shadows struct {
 	frontend *Frontend
-	stream   *offline.Stream
-	queue    chan shadowRun
-	running  sync.WaitGroup
-	// bound has the bindings by policy and place of the shadow; only the worker uses it.
-	bound map[*policy.Shadow]*atomic.Pointer[binding]
+	queueMax int
+	// stream and queue are made by the first shadow there is, before requests can see it.
+	stream  *offline.Stream
+	queue   chan shadowRun
+	running sync.WaitGroup
+	// ofPolicy are the shadows of each policy.
+	ofPolicy map[*policy.Policy][]*shadow
+}
+
+// shadow is a model that runs beside; only the worker uses its binding.
+type shadow struct {
+	policy.Shadow
+	bound *binding
 }
 
 type shadowRun struct {
 	decision *decision
-	shadow   *policy.Shadow
+	shadow   *shadow
 	id       string
 	at, now  int64
 	vectors  plan.Vectors
@@ -39,22 +46,29 @@ const shadowDeadline = time.Second
 
 // newShadows starts the worker if any policy has shadows.
 func newShadows(f *Frontend, queueMax int) (*shadows, error) {
-	s := &shadows{frontend: f, bound: map[*policy.Shadow]*atomic.Pointer[binding]{}}
+	s := &shadows{frontend: f, queueMax: queueMax, ofPolicy: map[*policy.Policy][]*shadow{}}
 	for _, p := range f.options.Policies {
 		for i := range p.Shadows {
-			s.bound[&p.Shadows[i]] = new(atomic.Pointer[binding])
+			s.ofPolicy[p] = append(s.ofPolicy[p], &shadow{Shadow: p.Shadows[i]})
 		}
 	}
-	if len(s.bound) == 0 {
+	if len(s.ofPolicy) == 0 {
 		return s, nil
 	}
-	var err error
-	if s.stream, err = f.options.Store.Log().Declare(shadowSchema()); err != nil {
-		return nil, err
+	return s, s.start()
+}
+
+// start starts the worker unless it works. It is not called twice at once.
+func (s *shadows) start() (err error) {
+	if s.queue != nil {
+		return nil
 	}
-	s.queue = make(chan shadowRun, queueMax)
-	s.running.Go(s.work)
-	return s, nil
+	if s.stream, err = s.frontend.options.Store.Log().Declare(shadowSchema()); err != nil {
+		return err
+	}
+	s.queue = make(chan shadowRun, s.queueMax)
+	s.running.Go(s.work) // ends with close
+	return nil
 }
 
 // run queues the shadows that see a request.
@@ -62,22 +76,28 @@ func (s *shadows) run(q *Request) {
 	if !q.features {
 		return
 	}
-	p := q.decision.policy
-	for i := range p.Shadows {
-		shadow := &p.Shadows[i]
-		if !shadow.Sampled(q.answer.PredictionID) {
-			continue
-		}
-		r := shadowRun{decision: q.decision, shadow: shadow, id: q.answer.PredictionID, at: q.at, now: q.in.Now}
-		r.vectors = plan.Vectors{Rows: 1, Width: q.vectors.Width, Numbers: slices.Clone(q.vectors.Row(0)), TextWidth: q.vectors.TextWidth}
-		for _, t := range q.vectors.TextRow(0) {
-			r.vectors.Texts = append(r.vectors.Texts, string([]byte(t))) // the vectors' memory is used again
-		}
-		select {
-		case s.queue <- r:
-		default:
-			s.frontend.counts.shadowDropped.Add(1)
-		}
+	for _, shadow := range s.ofPolicy[q.decision.policy] {
+		s.offer(q, shadow)
+	}
+	if r := q.rollout; r != nil && r.shadow != nil {
+		s.offer(q, r.shadow)
+	}
+}
+
+// offer queues one shadow, if it sees the request.
+func (s *shadows) offer(q *Request, shadow *shadow) {
+	if !shadow.Sampled(q.answer.PredictionID) {
+		return
+	}
+	r := shadowRun{decision: q.decision, shadow: shadow, id: q.answer.PredictionID, at: q.at, now: q.in.Now}
+	r.vectors = plan.Vectors{Rows: 1, Width: q.vectors.Width, Numbers: slices.Clone(q.vectors.Row(0)), TextWidth: q.vectors.TextWidth}
+	for _, t := range q.vectors.TextRow(0) {
+		r.vectors.Texts = append(r.vectors.Texts, string([]byte(t))) // the vectors' memory is used again
+	}
+	select {
+	case s.queue <- r:
+	default:
+		s.frontend.counts.shadowDropped.Add(1)
 	}
 }
 
@@ -106,14 +126,13 @@ func (s *shadows) score(call Call, r *shadowRun) (float64, int64, error) {
 		return 0, 0, err
 	}
 	defer call.Release()
-	bound, version := s.bound[r.shadow], call.Version()
-	b := bound.Load()
+	b, version := r.shadow.bound, call.Version()
 	if b == nil || !b.fits(call) {
 		var err error
 		if b, err = newBinding(r.decision.policy.Service, m, call); err != nil {
 			return 0, version, err
 		}
-		bound.Store(b)
+		r.shadow.bound = b
 	}
 	if err := b.fill(call, r.decision.policy.Service, &r.vectors, nil); err != nil {
 		return 0, version, err

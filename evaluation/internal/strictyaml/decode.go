@@ -3,6 +3,7 @@
 package strictyaml
 
 import (
+	"encoding"
 	"fmt"
 	"math"
 	"reflect"
@@ -23,6 +24,15 @@ func (f *File) decode(n ast.Node, path string, to reflect.Value) {
 	n = f.resolve(n)
 	if _, null := n.(*ast.NullNode); null && path != "" {
 		f.Fail(path, "has no value")
+		return
+	}
+	if own, ok := to.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		text, is := textOf(n)
+		if !is {
+			f.Fail(path, "is %s, it takes a text", kindOf(n))
+		} else if err := own.UnmarshalText([]byte(text)); err != nil {
+			f.Fail(path, "%v", err)
+		}
 		return
 	}
 	switch to.Kind() {

@@ -4,7 +4,7 @@
 // value of another kind, a key given twice are mistakes, and all of them are reported at
 // once, each with its line and column.
 //
-// Fields are named by their yaml tags. A struct whose pointer has SetText(string) may be
+// Fields are named by their yaml tags. A type that reads itself from text does so. A struct whose pointer has SetText(string) may be
 // written as a single word. Keys of the first level that begin with x- are free, for notes
 // and anchors.
 //

@@ -153,11 +153,14 @@ func fromWire(m *millracev1.FeedbackItem) (groundtruth.Feedback, error) {
 	return f, nil
 }
 
-// toWire is feedback as the wire has it.
-func toWire(f *groundtruth.Feedback) *millracev1.FeedbackItem {
-	weight := f.Weight
+// ToWire is feedback as the wire has it, for a client.
+func ToWire(f *groundtruth.Feedback) *millracev1.FeedbackItem {
 	m := &millracev1.FeedbackItem{FeedbackId: f.ID, PredictionId: f.PredictionID, Entity: f.Entity, Name: f.Name,
-		Kind: millracev1.FeedbackKind(f.Kind), Source: f.Source, EventTime: f.EventTime, Weight: &weight, Reason: f.Reason}
+		Kind: millracev1.FeedbackKind(f.Kind), Source: f.Source, EventTime: f.EventTime, Reason: f.Reason}
+	if f.Weighted {
+		weight := f.Weight
+		m.Weight = &weight
+	}
 	switch f.Value.Type {
 	case groundtruth.TypeBool:
 		m.Value = &millracev1.Value{Kind: &millracev1.Value_Bool{Bool: f.Value.Number != 0}}
@@ -178,7 +181,7 @@ func (s *Service) GetOutcome(ctx context.Context, q *millracev1.GetOutcomeReques
 	}
 	answer := &millracev1.GetOutcomeResponse{Truncated: truncated}
 	for i := range found {
-		answer.Versions = append(answer.Versions, &millracev1.OutcomeVersion{Item: toWire(&found[i].Feedback), ArrivalTime: found[i].Arrival, Sequence: found[i].Sequence})
+		answer.Versions = append(answer.Versions, &millracev1.OutcomeVersion{Item: ToWire(&found[i].Feedback), ArrivalTime: found[i].Arrival, Sequence: found[i].Sequence})
 	}
 	return answer, nil
 }

@@ -37,6 +37,7 @@ const (
 // field is a column that every table has; of gives a null value for what is not there.
 type field struct {
 	name string
+	time bool // in microseconds
 	node parquet.Node
 	of   func(*groundtruth.Row) parquet.Value
 }
@@ -49,7 +50,7 @@ func textField(name string, of func(*groundtruth.Row) string) field {
 }
 
 func plainField(name string, of func(*groundtruth.Row) string) field {
-	return field{name, parquet.String(), func(r *groundtruth.Row) parquet.Value {
+	return field{name, false, parquet.String(), func(r *groundtruth.Row) parquet.Value {
 		if text := of(r); text != "" {
 			return bytesValue(text)
 		}
@@ -58,7 +59,7 @@ func plainField(name string, of func(*groundtruth.Row) string) field {
 }
 
 func timeField(name string, of func(*groundtruth.Row) int64) field {
-	return field{name, parquet.Timestamp(parquet.Microsecond), func(r *groundtruth.Row) parquet.Value {
+	return field{name, true, parquet.Timestamp(parquet.Microsecond), func(r *groundtruth.Row) parquet.Value {
 		if t := of(r); t != 0 {
 			return parquet.Int64Value(t)
 		}
@@ -67,7 +68,7 @@ func timeField(name string, of func(*groundtruth.Row) int64) field {
 }
 
 func numberField(name string, of func(*groundtruth.Row) float64) field {
-	return field{name, parquet.Leaf(parquet.DoubleType), func(r *groundtruth.Row) parquet.Value {
+	return field{name, false, parquet.Leaf(parquet.DoubleType), func(r *groundtruth.Row) parquet.Value {
 		if x := of(r); !math.IsNaN(x) {
 			return parquet.DoubleValue(x)
 		}
@@ -76,11 +77,11 @@ func numberField(name string, of func(*groundtruth.Row) float64) field {
 }
 
 func boolField(name string, of func(*groundtruth.Row) bool) field {
-	return field{name, parquet.Leaf(parquet.BooleanType), func(r *groundtruth.Row) parquet.Value { return parquet.BooleanValue(of(r)) }}
+	return field{name, false, parquet.Leaf(parquet.BooleanType), func(r *groundtruth.Row) parquet.Value { return parquet.BooleanValue(of(r)) }}
 }
 
 func intField(name string, of func(*groundtruth.Row) int64) field {
-	return field{name, parquet.Int(64), func(r *groundtruth.Row) parquet.Value { return parquet.Int64Value(of(r)) }}
+	return field{name, false, parquet.Int(64), func(r *groundtruth.Row) parquet.Value { return parquet.Int64Value(of(r)) }}
 }
 
 // bytesValue refers to the text, which the library copies when it takes the row.
@@ -292,3 +293,12 @@ func (t *Writer) Close() error {
 }
 
 var _ groundtruth.RowWriter = (*Writer)(nil)
+
+// Names are the columns that every table has, in their order.
+func Names() []string {
+	var names []string
+	for _, f := range fields() {
+		names = append(names, f.name)
+	}
+	return names
+}

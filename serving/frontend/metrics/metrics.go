@@ -9,6 +9,7 @@
 package metrics
 
 import (
+	"strconv"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -82,6 +83,10 @@ var (
 	decisionTime = prometheus.NewDesc("millrace_decision_seconds", "Time of an answer that was not repeated.", []string{"decision"}, nil)
 	unlogged     = counter("millrace_decisions_unlogged_total", "Answers that a full log refused.")
 	shadows      = counter("millrace_shadow_lost_total", "Runs of shadow models that failed, or were dropped for a full queue.", "reason")
+	canaryCount  = counter("millrace_canary_decisions_total", "Decisions of a rollout since its canary began, for which the model was asked: of the canary, and of the rest that it is compared with.", "decision", "side")
+	canaryBad    = counter("millrace_canary_degraded_total", "Those of them that did not take the whole way.", "decision", "side")
+	canaryFailed = counter("millrace_canary_failed_total", "Those of them whose version did not answer.", "decision", "side")
+	canaryShare  = gauge("millrace_canary_share", "Share of the units that have the canary.", "decision", "version")
 	keys         = gauge("millrace_idempotency_keys", "Idempotency keys remembered.")
 	forgotten    = counter("millrace_idempotency_keys_forgotten_total", "Idempotency keys forgotten before their time.")
 )
@@ -98,6 +103,7 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	e.log(&s)
 	if f := c.frontend.Load(); f != nil {
 		e.decisions(f.Stats())
+		e.rollouts(f.Rollouts())
 	}
 	c.parity.collect(to)
 }
@@ -155,6 +161,21 @@ func (e emitter) log(s *featurestore.Stats) {
 	e.one(logPartitions, float64(l.Partitions))
 	e.one(logSize, float64(l.SegmentBytes), "segments")
 	e.one(logSize, float64(l.PartitionBytes), "partitions")
+}
+
+func (e emitter) rollouts(all []frontend.RolloutState) {
+	for i := range all {
+		r := &all[i]
+		if r.CanaryVersion == 0 {
+			continue
+		}
+		e.one(canaryShare, r.Share, r.Decision, strconv.FormatInt(r.CanaryVersion, 10))
+		for side, s := range map[string]*frontend.RolloutSide{"canary": &r.Canary, "rest": &r.Rest} {
+			e.one(canaryCount, float64(s.Decisions), r.Decision, side)
+			e.one(canaryBad, float64(s.Degraded), r.Decision, side)
+			e.one(canaryFailed, float64(s.Failed), r.Decision, side)
+		}
+	}
 }
 
 func (e emitter) decisions(s frontend.Stats) {

@@ -4,7 +4,6 @@ package policy
 
 import (
 	"math"
-	"strings"
 
 	"github.com/millrace-ml/millrace/featurestore/column"
 	"github.com/millrace-ml/millrace/featurestore/window"
@@ -155,8 +154,7 @@ func (b *builder) shadows(s block, model Model) {
 		if at, ok := s.get("share"); ok {
 			shadow.Share = b.share(at, 1./buckets)
 		}
-		shadow.below = uint64(math.Round(shadow.Share * buckets))
-		shadow.salt = window.KeyOf(strings.Join([]string{"shadow", shadow.Model.Name, shadow.Model.Version}, "\x00"))
+		shadow.seal()
 		b.p.Shadows = append(b.p.Shadows, shadow)
 	}
 }
