@@ -7,7 +7,7 @@ const outboxMax = 64; // at most 16 tasks are handed out ahead, so this leaves r
 const historyMax = 50;
 const tasksAhead = 5; // as many as somebody quick does while a slow server answers
 const idlePoll = 10000;
-const countEvery = 10000;
+const countEvery = 3000;
 const activeFor = 300000; // leases are renewed for who did something in the last five minutes
 
 class Desk {
@@ -68,9 +68,10 @@ class Desk {
     this.wanted = Math.min(Math.max(tasksAhead, this.tasks.length), 16);
     const renew = now - this.renewed >= this.config.renew_ms && now - this.active < activeFor;
     const count = now - this.counted >= countEvery;
+    if (count) this.uncounted = false;
     if (renew) this.renewed = now;
     if (count) this.counted = now;
-    return { want: this.wanted, renew, count };
+    return { want: this.wanted, renew, count, have: this.tasks.slice(0, 16).map((t) => t.id) };
   }
 
   tick() {
@@ -78,7 +79,8 @@ class Desk {
     if (document.hidden || this.sender.wait) return; // the sender tries again by itself
     const renew = this.tasks.length && now - this.renewed >= this.config.renew_ms && now - this.active < activeFor;
     const look = !this.tasks.length && now - this.looked >= idlePoll;
-    if (renew || look) {
+    const count = this.uncounted && now - this.counted >= countEvery;
+    if (renew || look || count) {
       this.looked = now;
       this.sender.soon();
     }
@@ -105,23 +107,23 @@ class Desk {
       this.counts = told.counts;
       for (const o of this.outbox.list()) this.counts.today += o.do === "undo" ? -1 : o.do === "postpone" ? 0 : 1;
     }
-    this.merge(told.tasks);
+    this.merge(told.tasks, new Set(told.kept));
     this.drawCounts();
     this.drawLink();
   }
 
   // merge brings the tasks in memory in line with those that the server says we have. What
   // was said meanwhile is not there yet.
-  merge(handed) {
+  merge(handed, kept) {
     const waiting = new Map(this.outbox.list().map((o) => [o.task, o.do]));
     const answered = (id) => waiting.has(id) && waiting.get(id) !== "undo";
     const ours = new Set(handed.map((t) => t.id));
     const all = handed.length < this.wanted;
     const first = this.tasks[0];
-    const lost = (t) => all && !ours.has(t.id) && !t.free && waiting.get(t.id) !== "undo";
+    const lost = (t) => all && !ours.has(t.id) && !kept.has(t.id) && !t.free && waiting.get(t.id) !== "undo";
     this.tasks = this.tasks.filter((t) => !lost(t));
     const known = new Set(this.tasks.map((t) => t.id));
-    for (const t of handed) if (!known.has(t.id) && !answered(t.id)) this.tasks.push(t);
+    for (const t of handed) if (!known.has(t.id) && !answered(t.id) && this.tasks.length < this.wanted) this.tasks.push(t);
     if (this.tasks[0] === first) {
       if (!first) this.waiting();
       return;
@@ -193,6 +195,7 @@ class Desk {
       if (this.config.review) this.counts.review = Math.max(0, this.counts.review - 1);
     }
     this.show();
+    this.uncounted = true;
     this.say(said + ". " + (this.tasks[0] ? "Next: " + this.tasks[0].summary : "No task is here yet."));
     this.drawCounts();
     this.drawLink();
@@ -224,6 +227,7 @@ class Desk {
       return;
     }
     this.storeHistory();
+    this.uncounted = true;
     if (this.counts) this.counts.today = Math.max(0, this.counts.today - 1);
     this.tasks = this.tasks.filter((t) => t.id !== last.id);
     if (last.task) {
