@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -355,9 +356,13 @@ func (r *rollouts) hold(ctx context.Context, decision, model string) (number int
 	return r.models.Pin(ctx, model)
 }
 
-// settle ends canaries whose version became the current one, by a promotion or a swap.
+// settle ends canaries whose version became the current one, by a promotion or a swap, and
+// loads versions again that a load of the whole model took out of service.
 func (r *rollouts) settle(ctx context.Context) {
 	for _, one := range r.list() {
+		if one.fault == "" && (!r.isReady(one.Model, one.CanaryVersion) || !r.isReady(one.Model, one.ShadowVersion)) {
+			r.reload(ctx, one.Decision)
+		}
 		if one.CanaryVersion == 0 || one.CanaryVersion != r.current(one.Model) {
 			continue
 		}
@@ -365,6 +370,36 @@ func (r *rollouts) settle(ctx context.Context) {
 			r.log.Error("a canary that was promoted could not be ended; it is tried again", "decision", one.Decision, "error", err)
 		}
 	}
+}
+
+func (r *rollouts) isReady(model string, number int64) bool {
+	if number == 0 {
+		return true
+	}
+	v, err := r.models.Acquire(model, strconv.FormatInt(number, 10))
+	if err != nil {
+		return false
+	}
+	v.Release()
+	return true
+}
+
+// reload loads the versions of a rollout again. What cannot be loaded is said once, and the
+// current version answers in its place, degraded, until the rollout is ended or set anew.
+func (r *rollouts) reload(ctx context.Context, decision string) {
+	r.op.Lock()
+	defer r.op.Unlock()
+	one := r.of(decision)
+	if one == nil || ctx.Err() != nil {
+		return
+	}
+	if err := r.load(ctx, one); err != nil {
+		one.fault = err.Error()
+		r.log.Error("the version of a rollout is gone", "decision", decision, "error", err)
+	}
+	r.mu.Lock()
+	r.mu.saved[decision] = one
+	r.mu.Unlock()
 }
 
 func (r *rollouts) settleOne(ctx context.Context, decision string) error {
