@@ -51,7 +51,8 @@ type rollouts struct {
 		sync.Mutex
 		saved map[string]*savedRollout
 	}
-	recent recentAnswers
+	recent   recentAnswers
+	outcomes outcomeJoins
 }
 
 // savedRollout is a rollout with what a restart has to know.
@@ -62,6 +63,8 @@ type savedRollout struct {
 	By        string `json:"by"`
 	Run       string `json:"run,omitempty"`
 	Installed bool   `json:"installed,omitempty"`
+	// From is when the canary began, on the clock of the project, in microseconds.
+	From int64 `json:"from,omitempty"`
 	// Loaded are the versions that were loaded for it, to be unloaded after it.
 	Loaded []int64 `json:"loaded,omitempty"`
 	// fault is why it does not run although it should.
@@ -76,6 +79,7 @@ type savedRollouts struct {
 // openRollouts reads what ran at the last end.
 func openRollouts(state string, front *frontend.Frontend, models *repository.Repository, log *slog.Logger) (*rollouts, error) {
 	r := &rollouts{state: state, front: front, models: models, audit: &auditTrail{state: state}, log: log}
+	r.outcomes.now = time.Now
 	r.mu.saved = map[string]*savedRollout{}
 	path := filepath.Join(state, rolloutsFile)
 	info, err := os.Stat(path)
@@ -118,6 +122,9 @@ func (r *rollouts) run(ctx context.Context, ready <-chan struct{}) {
 		return
 	}
 	r.resume(ctx)
+	var joining sync.WaitGroup
+	defer joining.Wait()
+	joining.Go(func() { r.followOutcomes(ctx) }) // ends when ctx does
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()
 	for {
@@ -209,7 +216,13 @@ func (r *rollouts) set(ctx context.Context, next savedRollout) (err error) {
 	was := r.of(next.Decision)
 	if was != nil && was.Model == next.Model {
 		next.Loaded = was.Loaded
+		if was.CanaryVersion == next.CanaryVersion {
+			next.From = was.From
+		}
 		next.Installed = next.Installed || was.Installed && was.CanaryVersion == next.CanaryVersion
+	}
+	if next.From == 0 && next.CanaryVersion > 0 {
+		next.From = r.outcomes.now().UnixMicro()
 	}
 	if err = r.load(ctx, &next); err == nil {
 		err = r.front.SetRollout(next.Rollout)

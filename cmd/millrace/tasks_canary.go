@@ -36,6 +36,11 @@ type canaryWith struct {
 	MaxDegraded     *float64 `json:"max_degraded"`
 	MaxLatencyRatio float64  `json:"max_latency_ratio"`
 	MaxScoreShift   *float64 `json:"max_score_shift"`
+	// WaitOutcomes waits until so many decisions of the canary have a mature label as well, of
+	// the decision's first one that is true or false; MaxBrierRise bounds by how much the
+	// canary's Brier score exceeds that of the rest, where it is given.
+	WaitOutcomes int64    `json:"wait_outcomes"`
+	MaxBrierRise *float64 `json:"max_brier_rise"`
 	// IfRunning skips the canary where no server answers, in place of failing.
 	IfRunning bool `json:"if_running"`
 	// WithoutReport tries what nobody has judged.
@@ -100,6 +105,9 @@ func decodeCanary(with []byte) (*canaryWith, error) {
 	refuse(!(*w.MaxDegraded >= 0 && *w.MaxDegraded <= 1), "max_degraded: %v, it lies in 0 to 1", *w.MaxDegraded)
 	refuse(!(w.MaxLatencyRatio >= 1), "max_latency_ratio: %v, give 1 or more", w.MaxLatencyRatio)
 	refuse(w.MaxScoreShift != nil && !(*w.MaxScoreShift > 0), "max_score_shift: give more than 0")
+	refuse(w.WaitOutcomes < 0, "wait_outcomes: %d, give 0 or more", w.WaitOutcomes)
+	refuse(w.MaxBrierRise != nil && !(*w.MaxBrierRise >= 0), "max_brier_rise: give 0 or more")
+	refuse(w.MaxBrierRise != nil && w.WaitOutcomes == 0, "max_brier_rise: it needs wait_outcomes")
 	return w, errors.Join(faults...)
 }
 
@@ -223,10 +231,12 @@ func (t *canaryTrial) watch(ctx context.Context) (*canaryVerdict, error) {
 		case err != nil: // it may be starting again: the timeout decides
 		case !state.Active || state.CanaryVersion != t.version:
 			return nil, fmt.Errorf("%w: the canary of %s was ended by somebody else", orchestrator.ErrPermanent, t.with.Decision)
+		case t.with.WaitOutcomes > 0 && state.Label == "":
+			return nil, fmt.Errorf("%w: with.wait_outcomes: no label of the project's feedback is of decision %s and true or false", orchestrator.ErrPermanent, t.with.Decision)
 		case state.Fault != "":
 			return nil, fmt.Errorf("the server does not run the canary: %s", state.Fault)
 		default:
-			t.call.Progress(min(state.Canary.Decisions, t.with.Decisions), t.with.Decisions, "decisions of the canary")
+			t.progress(state)
 			if v := judgeCanary(t.with, state); v.Ended {
 				return v, nil
 			}
@@ -234,15 +244,33 @@ func (t *canaryTrial) watch(ctx context.Context) (*canaryVerdict, error) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			n := int64(0)
-			if state != nil {
-				n = state.Canary.Decisions
-			}
-			return nil, fmt.Errorf("%d of %d decisions of the canary came in %s: give it more time or a larger share", n, t.with.Decisions, t.with.Timeout)
+			return nil, t.late(state)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+func (t *canaryTrial) progress(state *rolloutReport) {
+	if n := t.with.WaitOutcomes; n > 0 && state.Canary.Decisions >= t.with.Decisions && state.Outcomes != nil {
+		t.call.Progress(min(state.Outcomes.Canary.Known, n), n, "outcomes of the canary")
+		return
+	}
+	t.call.Progress(min(state.Canary.Decisions, t.with.Decisions), t.with.Decisions, "decisions of the canary")
+}
+
+// late says what did not come in time; state is nil if the server did not answer last.
+func (t *canaryTrial) late(state *rolloutReport) error {
+	w := t.with
+	switch {
+	case state == nil:
+		return fmt.Errorf("the server does not answer any more, after %s", w.Timeout)
+	case state.Canary.Decisions < w.Decisions || w.WaitOutcomes == 0:
+		return fmt.Errorf("%d of %d decisions of the canary came in %s (of the rest %d): give it more time or another share", state.Canary.Decisions, w.Decisions, w.Timeout, state.Rest.Decisions)
+	case state.Outcomes == nil:
+		return fmt.Errorf("no outcome of the canary was known in %s: give it more time", w.Timeout)
+	}
+	return fmt.Errorf("%d of %d outcomes of the canary were known in %s: give it more time", state.Outcomes.Canary.Known, w.WaitOutcomes, w.Timeout)
 }
 
 // finish tells what came of it. A canary that passed stays until promote swaps it in; one
@@ -300,7 +328,7 @@ func (v *canaryVerdict) tell(t *canaryTrial) error {
 	}
 	err := setAll(t.call, map[string]any{
 		"passed": v.Passed, "tried": true, "version": t.version, "decisions": v.Canary.Decisions, "degraded": v.Canary.DegradedRate,
-		"latency_ratio": v.LatencyRatio, "score_shift": v.ScoreShift,
+		"latency_ratio": v.LatencyRatio, "score_shift": v.ScoreShift, "brier_rise": v.BrierRise,
 	})
 	if err != nil || t.call.Outputs["record"] == "" {
 		return err
