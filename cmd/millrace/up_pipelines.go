@@ -17,6 +17,7 @@ import (
 // upPipelines run the project's pipelines beside serving; nil runs none.
 type upPipelines struct {
 	runner *orchestrator.Runner
+	file   *pipeline.File
 	log    *slog.Logger
 }
 
@@ -52,7 +53,7 @@ func (u *up) openPipelines(ctx context.Context, server, http string) (*upPipelin
 	if err != nil {
 		return nil, errors.Join(pipelineMistake(err), runner.Close())
 	}
-	return &upPipelines{runner: runner, log: u.log}, nil
+	return &upPipelines{runner: runner, file: file, log: u.log}, nil
 }
 
 // run runs what is due or triggered from when the server is ready, so that models can be
