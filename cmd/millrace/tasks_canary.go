@@ -145,11 +145,12 @@ func (h *taskHost) canary(ctx context.Context, c *orchestrator.Call, w *canaryWi
 	} else if err != nil {
 		return fmt.Errorf("a canary needs the server of the project: %w", err)
 	}
+	if t.serves(state.Current, p.SHA256) {
+		t.version = state.Current
+		return t.skip(true, fmt.Sprintf("version %d is this model, and serves already", t.version))
+	}
 	if err := t.begin(ctx, state, p.SHA256); err != nil {
 		return err
-	}
-	if t.version == state.Current {
-		return t.skip(true, fmt.Sprintf("version %d is this model, and serves already", t.version))
 	}
 	verdict, err := t.watch(ctx)
 	return t.finish(ctx, verdict, err)
@@ -159,6 +160,13 @@ func (h *taskHost) canary(ctx context.Context, c *orchestrator.Call, w *canaryWi
 func (t *canaryTrial) skip(passed bool, why string) error {
 	fmt.Fprintln(t.call.Log, why)
 	return setAll(t.call, map[string]any{"passed": passed, "tried": false, "reason": firstLine(why, 500), "version": t.version})
+}
+
+// serves says whether a version is the very model.
+func (t *canaryTrial) serves(version int64, digest string) bool {
+	text, err := os.ReadFile(filepath.Join(t.host.project.Models, t.with.Model, strconv.FormatInt(version, 10), "model.onnx"))
+	sum := sha256.Sum256(text)
+	return err == nil && hex.EncodeToString(sum[:]) == digest
 }
 
 // begin installs the model beside what serves, and splits the traffic. What an earlier run
@@ -179,9 +187,6 @@ func (t *canaryTrial) begin(ctx context.Context, state *rolloutReport, digest st
 	}
 	if err := t.installReference(dir); err != nil {
 		return err
-	}
-	if t.version == state.Current {
-		return nil
 	}
 	if state.Active && state.CanaryVersion != t.version {
 		fmt.Fprintf(t.call.Log, "run %s left version %d as a canary: it is taken back\n", state.Run, state.CanaryVersion)

@@ -183,6 +183,8 @@ func TestCanary(t *testing.T) {
 	}
 	s.until("ended", func(r *rolloutReport) bool { return !r.Active && r.Current == 3 })
 
+	wants(t, saying(t, exitOK, s.flags("--run", "again")...), "passed=true", "tried=false", "version=3", "decision=unchanged")
+
 	said := saying(t, exitFailure, s.flags("--param", "file=broken.onnx", "--run", "broken")...)
 	wants(t, said, "the canary failed: ", "degraded, of the rest 0.00 %")
 	if r := s.rollout(); r.Active || r.Current != 3 || s.loaded() != "2 3" {
