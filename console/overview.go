@@ -52,9 +52,6 @@ func (c *Console) overview(w http.ResponseWriter, r *http.Request) error {
 	return c.render(w, r, http.StatusOK, "overview", page)
 }
 
-// alarmChangesMax bounds the changes of alarms that are looked through.
-const alarmChangesMax = 5000
-
 // alarms are the changes of alarms in order of time, none without monitors.
 func (c *Console) alarms() ([]AlarmChange, error) {
 	if c.options.Monitors == nil {

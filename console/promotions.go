@@ -152,9 +152,6 @@ func (c *Console) alarmOf(status *orchestrator.RunStatus) (first, cleared *Alarm
 	return first, cleared, nil
 }
 
-// triggerAlarm is what of a run's trigger names the alarm that started it.
-const triggerAlarm = "alarm"
-
 // runLinks are a run and those of its tasks that judged.
 func runLinks(s *orchestrator.RunStatus) []chainLink {
 	link := "/console/pipelines/" + pathEscape(s.ID)

@@ -111,6 +111,13 @@ var functions = template.FuncMap{
 	"signed":   formatSigned,
 }
 
+func percentText(share float64) string {
+	if math.IsNaN(share) {
+		return "–"
+	}
+	return strconv.FormatFloat(100*share, 'f', 1, 64) + " %"
+}
+
 // when says a time as people do: exact, in UTC, to the second.
 func when(t time.Time) string {
 	if t.IsZero() {

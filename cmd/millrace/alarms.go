@@ -86,6 +86,8 @@ type alarmBook struct {
 	mu    struct {
 		sync.Mutex
 		open map[alarmKey]console.AlarmChange
+		// last are the last changes of all subjects, of which there are as many as monitors have.
+		last map[alarmKey]console.AlarmChange
 		// told are the ids and changes that are in the file.
 		told map[string]bool
 	}
@@ -100,7 +102,7 @@ func openAlarms(state string) (*alarmBook, []console.AlarmChange, error) {
 		return nil, nil, err
 	}
 	b := &alarmBook{state: state}
-	b.mu.open, b.mu.told = map[alarmKey]console.AlarmChange{}, map[string]bool{}
+	b.mu.open, b.mu.last, b.mu.told = map[alarmKey]console.AlarmChange{}, map[alarmKey]console.AlarmChange{}, map[string]bool{}
 	for i := range all {
 		b.takeLocked(&all[i])
 	}
@@ -143,6 +145,7 @@ func replaceFile(path string, text []byte) error {
 func (b *alarmBook) takeLocked(e *console.AlarmChange) {
 	key := alarmKey{e.Monitor, e.Subject}
 	b.mu.told[e.ID+" "+e.Change] = true
+	b.mu.last[key] = *e
 	switch open, ok := b.mu.open[key]; {
 	case e.Change == string(monitor.Raised):
 		b.mu.open[key] = *e

@@ -95,8 +95,8 @@ func (m *monitorSpec) complete(policies []*policy.Policy, labels []*groundtruth.
 		return false
 	}
 	m.policy = policies[i]
-	if m.policy.Service == nil {
-		fail("decision", "the decision %s reads no features, so there is nothing to watch", m.Decision)
+	if m.policy.Service == nil || m.model().Name == "" {
+		fail("decision", "the decision %s has no model, or no features, so there is nothing to watch", m.Decision)
 		return false
 	}
 	m.completeLabel(labels, fail)

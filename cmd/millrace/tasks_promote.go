@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/millrace-ml/millrace/engine/repository"
 	"github.com/millrace-ml/millrace/evaluation/report"
 	"github.com/millrace-ml/millrace/orchestrator"
 	millracev1 "github.com/millrace-ml/millrace/proto/millrace/v1"
@@ -371,6 +372,10 @@ func (h *taskHost) swap(ctx context.Context, w *promoteWith, address string, num
 	case err == nil:
 		return "swapped in by the server at " + address, nil
 	case status.Code(err) == codes.Unavailable && w.Swap == swapIfRunning:
+		// A version that somebody rolled back to must not keep this one from service.
+		if err := repository.Unpin(filepath.Join(h.project.State, servedFile), w.Model); err != nil {
+			return "", err
+		}
 		return "no server answers at " + address + "; it is served from the next start on", nil
 	}
 	return "", err

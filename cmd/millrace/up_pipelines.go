@@ -17,13 +17,14 @@ import (
 // upPipelines run the project's pipelines beside serving; nil runs none.
 type upPipelines struct {
 	runner *orchestrator.Runner
+	file   *pipeline.File
 	log    *slog.Logger
 }
 
 // openPipelines takes the state folder of the project's pipelines. It returns nil where
 // none is due by itself: then the folder is left to `millrace pipeline run`, which swaps
 // models in this server too.
-func (u *up) openPipelines(ctx context.Context, server string) (*upPipelines, error) {
+func (u *up) openPipelines(ctx context.Context, server, http string) (*upPipelines, error) {
 	p := u.project
 	if len(p.Pipelines) == 0 {
 		return nil, nil
@@ -36,7 +37,7 @@ func (u *up) openPipelines(ctx context.Context, server string) (*upPipelines, er
 		return nil, nil
 	}
 	host := &taskHost{
-		project: p, log: u.store.Log(), by: "schedule", server: server,
+		project: p, log: u.store.Log(), by: "schedule", server: server, http: http,
 		workers: max(1, runtime.GOMAXPROCS(0)/2), // requests come first
 	}
 	o := (&pipelineOptions{}).runnerOptions(host, file)
@@ -52,7 +53,7 @@ func (u *up) openPipelines(ctx context.Context, server string) (*upPipelines, er
 	if err != nil {
 		return nil, errors.Join(pipelineMistake(err), runner.Close())
 	}
-	return &upPipelines{runner: runner, log: u.log}, nil
+	return &upPipelines{runner: runner, file: file, log: u.log}, nil
 }
 
 // run runs what is due or triggered from when the server is ready, so that models can be

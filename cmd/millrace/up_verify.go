@@ -65,6 +65,7 @@ func (v *upVerifier) verify(ctx context.Context) *dataset.Parity {
 	}
 	v.from = v.next
 	u.parts.metrics.AddParity(p)
+	u.parts.monitors.verified(p)
 	if err != nil {
 		u.log.Error("served features could not be verified", "error", err)
 		return nil

@@ -42,7 +42,7 @@ type with struct {
 // Kind is the kind. The client may be nil.
 func Kind(client *http.Client) orchestrator.Kind {
 	if client == nil {
-		client = &http.Client{Timeout: timeoutDefault, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		client = Client()
 	}
 	return orchestrator.Kind{
 		Name: "notify", Version: "1", Doc: "posts JSON to a web service", OpenInputs: true, Uncached: true,
@@ -57,7 +57,6 @@ func Kind(client *http.Client) orchestrator.Kind {
 			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 				return nil, fmt.Errorf("url is %q, want such as https://example.com/hook", t.with.URL)
 			}
-			t.service = u.Scheme + "://" + u.Host
 			return t, nil
 		},
 	}
@@ -66,9 +65,16 @@ func Kind(client *http.Client) orchestrator.Kind {
 type task struct {
 	client *http.Client
 	with   with
-	// service is the URL without its path: that of a webhook is a secret, which logs and
-	// states are not to have.
-	service string
+}
+
+// serviceOf is a URL without its path: that of a webhook is a secret, which logs and states
+// are not to have.
+func serviceOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "the service"
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // Run posts, a few times if need be.
@@ -81,13 +87,34 @@ func (t *task) Run(ctx context.Context, c *orchestrator.Call) error {
 	if err != nil || len(data) > bodyBytesMax {
 		return fmt.Errorf("%w: the body has %d bytes, at most %d are allowed (%v)", orchestrator.ErrPermanent, len(data), bodyBytesMax, err)
 	}
+	m := Message{URL: t.with.URL, Headers: t.with.Headers, Key: c.Run + "/" + c.Task, Body: data}
+	return m.Post(ctx, t.client, c.Log)
+}
+
+// Client is how services are asked: in bounded time, and not where they send us.
+func Client() *http.Client {
+	return &http.Client{Timeout: timeoutDefault, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// Message is JSON for a service.
+type Message struct {
+	URL     string
+	Headers map[string]string
+	// Key tells the service a message that it was sent before.
+	Key  string
+	Body []byte
+}
+
+// Post sends the message, a few times if need be; what the service answers goes to the log.
+// The error wraps orchestrator.ErrPermanent where sending it again is of no use.
+func (m *Message) Post(ctx context.Context, client *http.Client, log io.Writer) error {
 	wait := backoffFirst
 	for attempt := 1; ; attempt++ {
-		after, err := t.post(ctx, c, data)
+		after, err := m.post(ctx, client, log)
 		if err == nil || errors.Is(err, orchestrator.ErrPermanent) || attempt == attemptsMax {
 			return err
 		}
-		fmt.Fprintf(c.Log, "attempt %d: %v\n", attempt, err)
+		fmt.Fprintf(log, "attempt %d: %v\n", attempt, err)
 		timer := time.NewTimer(max(wait, min(after, retryAfterMax)))
 		select {
 		case <-timer.C:
@@ -100,36 +127,37 @@ func (t *task) Run(ctx context.Context, c *orchestrator.Call) error {
 }
 
 // post sends the body once. after is how long the service wants us to wait.
-func (t *task) post(ctx context.Context, c *orchestrator.Call, data []byte) (after time.Duration, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.with.URL, bytes.NewReader(data))
+func (m *Message) post(ctx context.Context, client *http.Client, log io.Writer) (after time.Duration, err error) {
+	service := serviceOf(m.URL)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, m.URL, bytes.NewReader(m.Body))
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", orchestrator.ErrPermanent, err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("Idempotency-Key", c.Run+"/"+c.Task)
-	for name, value := range t.with.Headers {
+	request.Header.Set("Idempotency-Key", m.Key)
+	for name, value := range m.Headers {
 		request.Header.Set(name, value)
 	}
-	response, err := t.client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		var with *url.Error // its text has the whole URL
 		if errors.As(err, &with) {
 			err = with.Err
 		}
-		return 0, fmt.Errorf("notify %s: %w", t.service, err)
+		return 0, fmt.Errorf("notify %s: %w", service, err)
 	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, answerBytesMax))
 	err = errors.Join(err, response.Body.Close())
 	if err != nil {
-		return 0, fmt.Errorf("notify %s: %w", t.service, err)
+		return 0, fmt.Errorf("notify %s: %w", service, err)
 	}
-	fmt.Fprintf(c.Log, "%s: %s\n", response.Status, answer)
+	fmt.Fprintf(log, "%s: %s\n", response.Status, answer)
 	switch code := response.StatusCode; {
 	case code >= 200 && code < 300:
 		return 0, nil
 	case code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout:
 		seconds, _ := strconv.Atoi(response.Header.Get("Retry-After")) // a date is not waited for
-		return time.Duration(max(seconds, 0)) * time.Second, fmt.Errorf("notify %s: the service answers %s", t.service, response.Status)
+		return time.Duration(max(seconds, 0)) * time.Second, fmt.Errorf("notify %s: the service answers %s", service, response.Status)
 	}
-	return 0, fmt.Errorf("%w: notify %s: the service answers %s: %s", orchestrator.ErrPermanent, t.service, response.Status, answer)
+	return 0, fmt.Errorf("%w: notify %s: the service answers %s: %s", orchestrator.ErrPermanent, service, response.Status, answer)
 }

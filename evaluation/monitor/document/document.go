@@ -130,22 +130,29 @@ func (d *Document) best(counts map[monitor.Duration]int) monitor.Duration {
 // Spans are the alarms that reports tell of: those that are raised first, the critical
 // before the others, then the newest.
 func Spans(reports []monitor.Report) []Span {
+	var events []monitor.Event
+	for i := range reports {
+		events = append(events, reports[i].Events...)
+	}
+	return SpansOf(events)
+}
+
+// SpansOf are the alarms that events tell of, which are in order of time; as Spans.
+func SpansOf(events []monitor.Event) []Span {
 	var spans []Span
 	last := map[string]int{}
-	for i := range reports {
-		for _, e := range reports[i].Events {
-			at, known := last[e.Alarm.Subject]
-			if !known || spans[at].Since != e.Alarm.Since {
-				at = len(spans)
-				last[e.Alarm.Subject] = at
-				spans = append(spans, Span{Alarm: e.Alarm})
-			}
-			if e.Change == monitor.Cleared { // its reason is that of the last bad window
-				spans[at].Until = e.At
-				continue
-			}
-			spans[at].Alarm = e.Alarm
+	for _, e := range events {
+		at, known := last[e.Alarm.Subject]
+		if !known || spans[at].Since != e.Alarm.Since {
+			at = len(spans)
+			last[e.Alarm.Subject] = at
+			spans = append(spans, Span{Alarm: e.Alarm})
 		}
+		if e.Change == monitor.Cleared { // its reason is that of the last bad window
+			spans[at].Until = e.At
+			continue
+		}
+		spans[at].Alarm = e.Alarm
 	}
 	slices.SortStableFunc(spans, func(a, b Span) int {
 		return cmp.Or(first(a.Raised(), b.Raised()), first(a.Severity == monitor.Critical, b.Severity == monitor.Critical), cmp.Compare(b.Since, a.Since), cmp.Compare(a.Subject, b.Subject))

@@ -32,8 +32,11 @@ func (d *Document) metric(m estimate.Metric) *figure {
 			}
 		}
 	}
+	doubtful := 0
 	for _, r := range d.Closed {
-		if r.Estimated != nil && !r.Estimated.Unreliable {
+		if r.Estimated != nil && r.Estimated.Unreliable {
+			doubtful++
+		} else if r.Estimated != nil {
 			estimated.add(r.Start, r.Estimated.Values.Of(m), r.Estimated.Low.Of(m), r.Estimated.High.Of(m))
 		}
 	}
@@ -43,8 +46,8 @@ func (d *Document) metric(m estimate.Metric) *figure {
 		if !math.IsNaN(reference) {
 			f.note += " The thin dashed line is the reference."
 		}
-		if estimated.known() > 0 {
-			f.note += " Estimates that are not to be trusted are left out."
+		if doubtful > 0 {
+			f.note += fmt.Sprintf(" Left out: %s that %s not to be trusted.", plural(doubtful, "estimate", "estimates"), map[bool]string{true: "is", false: "are"}[doubtful == 1])
 		}
 	}
 	return f
@@ -157,28 +160,55 @@ func (d *Document) sliceFigures(parts []monitor.SliceQuality) []*figure {
 	return all
 }
 
-// timelineMax bounds the alarms of the timeline.
-const timelineMax = 40
+// Lines of the timeline: at most so many, and how high each is.
+const (
+	timelineMax  = 40
+	timelineLine = 42.0
+)
 
-// timeline shows when alarms were raised.
+// timeline shows when alarms were raised: a line for each subject.
 func (d *Document) timeline() *figure {
-	shown := d.Alarms[:min(len(d.Alarms), timelineMax)]
-	f := &figure{id: "timeline", title: "When alarms were raised", wide: true}
-	f.desc = "A bar for each alarm, from when it was raised until it cleared. The table has the times."
-	end := d.To
-	if !d.Made.IsZero() && d.Made.UnixMicro() > end && d.Made.UnixMicro() < end+(end-d.From) {
-		end = d.Made.UnixMicro()
+	var subjects []string
+	bars := map[string][]*Span{}
+	for i := range d.Alarms {
+		a := &d.Alarms[i]
+		if bars[a.Subject] == nil {
+			subjects = append(subjects, a.Subject)
+		}
+		bars[a.Subject] = append(bars[a.Subject], a)
 	}
-	for _, a := range shown {
-		end = max(end, a.Since, a.Until)
+	shown := subjects[:min(len(subjects), timelineMax)]
+	f := &figure{id: "timeline", title: "When alarms were raised", wide: true}
+	f.desc = "A line for each subject, with a bar from when its alarm was raised until it cleared. The table has the times."
+	end := d.To
+	for i := range d.Alarms {
+		end = max(end, d.Alarms[i].Since, d.Alarms[i].Until)
 	}
 	x := axis{float64(d.From), float64(end), 8, wideWidth - 8}
-	bottom := 8 + 34*float64(len(shown))
-	f.height = bottom + 24
+	bottom := 8 + timelineLine*float64(len(shown))
+	f.height = bottom + 26
 	f.days(x, bottom, 4)
-	for i := range shown {
-		a, y := &shown[i], 8+34*float64(i)
-		class, until := "s1", float64(end)
+	for i, subject := range shown {
+		f.spans(bars[subject], x, 8+timelineLine*float64(i))
+	}
+	if rest := len(subjects) - len(shown); rest > 0 {
+		f.note = plural(rest, "more subject is in the table.", "more subjects are in the table.")
+	}
+	return f
+}
+
+// spans draws the alarms of a subject, newest first.
+func (f *figure) spans(spans []*Span, x axis, y float64) {
+	words := Subject(&spans[0].Alarm) + ": " + string(spans[0].Severity)
+	if spans[0].Raised() {
+		words += ", still raised"
+	}
+	if len(spans) > 1 {
+		words += fmt.Sprintf(", %d times", len(spans))
+	}
+	f.text(8, y+14, "tick", words)
+	for _, a := range spans {
+		class, until := "s1", x.high
 		if a.Severity == monitor.Critical {
 			class = "bad"
 		}
@@ -186,15 +216,6 @@ func (d *Document) timeline() *figure {
 			until = float64(a.Until)
 		}
 		from := x.place(float64(a.Since))
-		words := Subject(&a.Alarm) + ", " + string(a.Severity)
-		if a.Raised() {
-			words += ", still raised"
-		}
-		f.text(8, y+10, "tick", words)
-		f.box(from, y+14, max(3, x.place(until)-from), 12, "area "+class)
+		f.box(from, y+22, max(3, x.place(until)-from), 12, "area "+class)
 	}
-	if rest := len(d.Alarms) - len(shown); rest > 0 {
-		f.note = fmt.Sprintf("%d more are in the table.", rest)
-	}
-	return f
 }

@@ -65,6 +65,22 @@ func (t *table) bounded() *table {
 	return t
 }
 
+// shownMax is how many rows of a table are shown at once; the others are folded away.
+const shownMax = 8
+
+// Top is what is shown of a table at once.
+func (t *table) Top() *table {
+	return &table{t.Caption, t.Head, t.Rows[:min(len(t.Rows), shownMax)]}
+}
+
+// Rest is what is folded away, nil for nothing.
+func (t *table) Rest() *table {
+	if len(t.Rows) <= shownMax {
+		return nil
+	}
+	return &table{fmt.Sprintf("%d more", len(t.Rows)-shownMax), t.Head, t.Rows[shownMax:]}
+}
+
 // sections are the parts that there is something for.
 func (d *Document) sections() []*section {
 	var all []*section

@@ -184,7 +184,7 @@ func ticks(low, high float64, n int) []float64 {
 	}
 	var all []float64
 	for i := math.Ceil(low / step); i*step <= high && len(all) < 3*n; i++ {
-		all = append(all, math.Round(i*step*1e9)/1e9)
+		all = append(all, math.Round(i*step*1e9)/1e9+0) // not -0
 	}
 	return all
 }

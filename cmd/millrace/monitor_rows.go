@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/millrace-ml/millrace/evaluation/monitor"
+	"github.com/millrace-ml/millrace/evaluation/monitor/profile"
+	"github.com/millrace-ml/millrace/featurestore/offline"
+	"github.com/millrace-ml/millrace/labeling/groundtruth"
+	"github.com/millrace-ml/millrace/serving/frontend"
+)
+
+// backtestRow is a prediction and what became of it.
+type backtestRow struct {
+	prediction monitor.Prediction
+	// label is NaN if none came; time is when it became true, known when it was known.
+	label       float64
+	time, known int64
+}
+
+// backtestRows are predictions by time. A row is good until the next one; nil is the end.
+type backtestRows interface {
+	next() (*backtestRow, error)
+}
+
+// outcomesMax bounds the outcomes that wait for the moment at which they were known.
+const outcomesMax = 1 << 24
+
+// arrivals hands rows on as events, in the order in which they came to be known.
+type arrivals struct {
+	rows    backtestRows
+	waiting outcomes
+	row     *backtestRow // read and not handed on yet
+	ended   bool
+}
+
+// outcomes is a heap: what was known first is on top.
+type outcomes []monitor.Outcome
+
+func (o outcomes) Len() int           { return len(o) }
+func (o outcomes) Less(i, j int) bool { return o[i].Arrival < o[j].Arrival }
+func (o outcomes) Swap(i, j int)      { o[i], o[j] = o[j], o[i] }
+func (o *outcomes) Push(v any)        { *o = append(*o, v.(monitor.Outcome)) }
+func (o *outcomes) Pop() any {
+	last := len(*o) - 1
+	v := (*o)[last]
+	*o = (*o)[:last]
+	return v
+}
+
+func (a *arrivals) next() (monitor.Logged, bool, error) {
+	if a.row == nil && !a.ended {
+		var err error
+		if a.row, err = a.rows.next(); err != nil {
+			return monitor.Logged{}, false, err
+		}
+		a.ended = a.row == nil
+	}
+	if len(a.waiting) > 0 && (a.row == nil || a.waiting[0].Arrival <= arrivalOf(&a.row.prediction)) {
+		o := heap.Pop(&a.waiting).(monitor.Outcome)
+		return monitor.Logged{Outcome: &o}, true, nil
+	}
+	if a.row == nil {
+		return monitor.Logged{}, false, nil
+	}
+	r := a.row
+	a.row = nil
+	if !math.IsNaN(r.label) {
+		if len(a.waiting) == outcomesMax {
+			return monitor.Logged{}, false, fmt.Errorf("more than %d outcomes wait for the moment at which they are known: take a shorter delay of labels", outcomesMax)
+		}
+		heap.Push(&a.waiting, monitor.Outcome{ID: r.prediction.ID, Label: r.label, Time: r.time, Arrival: r.known})
+	}
+	return monitor.Logged{Prediction: &r.prediction}, true, nil
+}
+
+func arrivalOf(p *monitor.Prediction) int64 {
+	if p.Arrival != 0 {
+		return p.Arrival
+	}
+	return p.Time
+}
+
+// firstRowsMax bounds the rows of the first days that are held as reference.
+const firstRowsMax = profile.SampleMax
+
+// firstDays reads the rows of the first days, and leaves the others. Of more than
+// firstRowsMax rows the first are taken.
+func firstDays(ctx context.Context, rows backtestRows, days int) (predictions []monitor.Prediction, labels []float64, err error) {
+	end := int64(math.MaxInt64)
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		r, err := rows.next()
+		if err != nil {
+			return nil, nil, err
+		}
+		if r == nil {
+			return nil, nil, usageError{fmt.Errorf("all rows are of the first %d days, which are the reference: give --reference FILE, or fewer --reference-days", days)}
+		}
+		if len(predictions) == 0 {
+			end = r.prediction.Time + int64(days)*24*time.Hour.Microseconds()
+		}
+		if r.prediction.Time >= end {
+			return predictions, labels, nil // the first row after them is left out too
+		}
+		if len(predictions) < firstRowsMax && !math.IsNaN(r.prediction.Score) {
+			p := r.prediction
+			p.Numbers, p.Texts, p.Slices = slices.Clone(p.Numbers), slices.Clone(p.Texts), slices.Clone(p.Slices)
+			predictions, labels = append(predictions, p), append(labels, r.label)
+		}
+	}
+}
+
+// openLog reads predictions and labels of an event log.
+func (f *backtestFlags) openLog(ctx context.Context, p *project, spec *monitorSpec) (_ *backtest, err error) {
+	dir := f.log
+	if dir == "" {
+		dir = p.State
+	}
+	b := &backtest{name: spec.Name, config: spec.Config, source: dir}
+	log, err := openLogOf(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	b.close = append(b.close, log.Close)
+	if spec.Reference.File != "" && f.reference == "" {
+		b.reference, err = monitor.ReferenceFile(ctx, spec.Config, spec.Reference.File, spec.Reference.Score, spec.Reference.Label)
+	} else if f.referenceDays == 0 {
+		f.referenceDays = spec.Reference.Log.Days
+	}
+	if err == nil {
+		err = b.openRows(ctx, f, log, spec)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w%s", err, endText(b.end()))
+	}
+	return b, nil
+}
+
+func endText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return "; " + err.Error()
+}
+
+func (b *backtest) openRows(ctx context.Context, f *backtestFlags, log *offline.Log, spec *monitorSpec) error {
+	if spec.label == nil {
+		s, err := log.Scan(ctx, offline.Query{Stream: frontend.DecisionStream, Columns: predictionColumns(), From: f.from.micros(), To: f.to.micros()})
+		if err != nil {
+			return err
+		}
+		b.rows, b.close = &scannedRows{scanner: s, columns: s.Columns(), reader: spec.reader()}, append(b.close, s.Close)
+		return nil
+	}
+	rows, err := groundtruth.Join(ctx, groundtruth.JoinOptions{Log: log, Label: spec.label, From: f.from.micros(), To: f.to.micros(), Columns: rowColumns()})
+	if err != nil {
+		return err
+	}
+	b.rows, b.close = &joinedRows{rows: rows, reader: spec.reader(), spec: spec}, append(b.close, rows.Close)
+	return nil
+}
+
+// scannedRows are predictions without labels.
+type scannedRows struct {
+	scanner *offline.Scanner
+	columns []offline.Column
+	reader  *predictionReader
+	row     backtestRow
+}
+
+func (r *scannedRows) next() (*backtestRow, error) {
+	for r.scanner.Next() {
+		if p := r.reader.read(r.columns, r.scanner.Record()); p != nil {
+			r.row = backtestRow{prediction: p.Prediction, label: math.NaN()}
+			return &r.row, nil
+		}
+	}
+	return nil, r.scanner.Err()
+}
+
+// joinedRows are predictions with what feedback said of them. A label that was corrected
+// has its last value, from the moment at which that was known.
+type joinedRows struct {
+	rows   *groundtruth.Rows
+	reader *predictionReader
+	spec   *monitorSpec
+	row    backtestRow
+}
+
+func (r *joinedRows) next() (*backtestRow, error) {
+	for r.rows.Next() {
+		row := r.rows.Row()
+		p := r.reader.row(row)
+		if p == nil {
+			continue
+		}
+		r.row = backtestRow{prediction: p.Prediction, label: math.NaN()}
+		// What silence says the monitor finds itself.
+		if l := &row.Label; l.Status == groundtruth.Observed {
+			if label, ok := r.spec.outcome(l.Value); ok {
+				r.row.label, r.row.time, r.row.known = label, l.Time, l.Known
+			}
+		}
+		return &r.row, nil
+	}
+	return nil, r.rows.Err()
+}
