@@ -180,7 +180,7 @@ func (r *agreementReport) table(w io.Writer) error {
 
 func (r *agreementReport) coefficients(w io.Writer) error {
 	table := newTable(w, "AGREEMENT\tVALUE\t95 %\tTASKS")
-	line := func(name string, e *estimate) {
+	line := func(name string, e *labelEstimate) {
 		if e != nil {
 			fmt.Fprintf(table, "%s\t%s\t%s to %s\t%d\n", name, share(e.Value), share(e.Low), share(e.High), e.Items)
 		}

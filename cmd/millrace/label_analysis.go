@@ -23,8 +23,8 @@ const (
 	analysedMax       = 1_000_000 // annotations
 )
 
-// estimate is a coefficient with its interval; null is one that is not defined.
-type estimate struct {
+// labelEstimate is a coefficient with its interval; null is one that is not defined.
+type labelEstimate struct {
 	Value *float64 `json:"value"`
 	Low   *float64 `json:"low"`
 	High  *float64 `json:"high"`
@@ -33,8 +33,8 @@ type estimate struct {
 	Between []string `json:"between,omitempty"`
 }
 
-func estimated(e agreement.Estimate) estimate {
-	return estimate{Value: finite(e.Value), Low: finite(e.Low), High: finite(e.High), Items: e.Items}
+func estimated(e agreement.Estimate) labelEstimate {
+	return labelEstimate{Value: finite(e.Value), Low: finite(e.Low), High: finite(e.High), Items: e.Items}
 }
 
 func finite(x float64) *float64 {
@@ -48,9 +48,9 @@ func finite(x float64) *float64 {
 type agreementReport struct {
 	Project     string           `json:"project"`
 	Annotations int              `json:"annotations"`
-	Cohen       []estimate       `json:"cohen"`
-	Fleiss      *estimate        `json:"fleiss,omitempty"`
-	Alpha       *estimate        `json:"alpha,omitempty"`
+	Cohen       []labelEstimate  `json:"cohen"`
+	Fleiss      *labelEstimate   `json:"fleiss,omitempty"`
+	Alpha       *labelEstimate   `json:"alpha,omitempty"`
 	People      []agreementAbout `json:"people"`
 }
 
@@ -141,7 +141,7 @@ func (d *labelDesk) agreementOf(p *labelingProject) (*agreementReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	report := &agreementReport{Project: p.Name, Annotations: len(o.answers), Cohen: []estimate{}, People: []agreementAbout{}}
+	report := &agreementReport{Project: p.Name, Annotations: len(o.answers), Cohen: []labelEstimate{}, People: []agreementAbout{}}
 	if len(o.answers) == 0 {
 		return report, nil
 	}
