@@ -9,9 +9,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/millrace-ml/millrace/evaluation/monitor/profile"
 	"github.com/millrace-ml/millrace/featurestore/column"
 	"github.com/millrace-ml/millrace/featurestore/source"
 )
@@ -134,5 +136,35 @@ func TestBacktestEnds(t *testing.T) {
 	broken := errors.New("the log is broken")
 	if _, err := Backtest(t.Context(), c, ref, func() (Logged, bool, error) { return Logged{}, false, broken }, nil); !errors.Is(err, broken) {
 		t.Errorf("an error of the log: %v", err)
+	}
+}
+
+// TestReferenceSampleStays takes a snapshot, which sorts the reference's sample, of a
+// reference with more rows than the sample keeps.
+func TestReferenceSampleStays(t *testing.T) {
+	c := testConfig()
+	c.EnsureDefaults()
+	w := &world{r: rand.New(rand.NewPCG(3, 4))}
+	p, err := profile.New(c.Schema(), profile.Options{Sample: 100}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 150 {
+		next, _ := w.next(day0)
+		if err := p.Add(&profile.Row{Key: profile.Hash(next.ID), Time: int64(i), Numbers: append(slices.Clone(next.Numbers), next.Score), Texts: next.Texts}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := New(c, Reference{Profile: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range m.reference.sample {
+		if len(r.Numbers) != len(p.Numbers) {
+			t.Fatalf("row %d of %d lost its numbers", i, len(m.reference.sample))
+		}
 	}
 }
