@@ -163,8 +163,8 @@ type Alarm struct {
 	Starts []string
 }
 
-// Link is the page of the alarm's monitor.
-func (a *Alarm) Link() string { return "/console/monitors/" + url.PathEscape(a.Monitor) }
+// Link is the page of the alarm.
+func (a *Alarm) Link() string { return alarmPath(a.Monitor, a.ID) }
 
 // Alarms are the changes of alarms. Its method may be called at once.
 type Alarms interface {
