@@ -91,26 +91,26 @@ func arrivalOf(p *monitor.Prediction) int64 {
 // firstRowsMax bounds the rows of the first days that are held as reference.
 const firstRowsMax = profile.SampleMax
 
-// firstDays reads the rows of the first days, and leaves the others. Of more than
-// firstRowsMax rows the first are taken.
-func firstDays(ctx context.Context, rows backtestRows, days int) (predictions []monitor.Prediction, labels []float64, err error) {
+// firstDays reads the rows of the first days. The row after them is next, and the others are
+// left where they are. Of more than firstRowsMax rows the first are taken.
+func firstDays(ctx context.Context, rows backtestRows, days int) (predictions []monitor.Prediction, labels []float64, next *backtestRow, err error) {
 	end := int64(math.MaxInt64)
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		r, err := rows.next()
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		if r == nil {
-			return nil, nil, usageError{fmt.Errorf("all rows are of the first %d days, which are the reference: give --reference FILE, or fewer --reference-days", days)}
+			return nil, nil, nil, usageError{fmt.Errorf("all rows are of the first %d days, which are the reference: give --reference FILE, or fewer --reference-days", days)}
 		}
 		if len(predictions) == 0 {
 			end = r.prediction.Time + int64(days)*24*time.Hour.Microseconds()
 		}
 		if r.prediction.Time >= end {
-			return predictions, labels, nil // the first row after them is left out too
+			return predictions, labels, r, nil
 		}
 		if len(predictions) < firstRowsMax && !math.IsNaN(r.prediction.Score) {
 			p := r.prediction
