@@ -41,6 +41,7 @@ onnxruntime: ## fetch the pinned ONNX Runtime library into .millrace/onnxruntime
 
 test: check-tools ## run the whole test suite: unit tests, other machines, race detector, fuzz smoke
 	@scripts/fetch-onnxruntime.sh || echo "test: no ONNX Runtime library; the tests that need it will skip"
+	@scripts/fetch-chromium.sh || echo "test: no Chromium; the tests of pages will skip"
 	@$(MAKE) --no-print-directory unit portable race fuzz-smoke
 
 unit: ## run the tests of all packages

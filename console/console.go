@@ -97,12 +97,10 @@ type Options struct {
 	Decisions   Decisions
 	Monitors    Monitors
 	Labeling    Labeling
-	// Alarms are those of the monitors, for the first page and the chains of promotions.
-	Alarms Alarms
-	// Loop are figures of the first page that the console cannot make of the other parts:
-	// labels, quality, what waits to be labelled. Story is that of a simulation. Both may be
-	// nil, and are called for each page.
-	Loop   func() []Figure
+	// Promotions are what was decided about models, for the chains that lead to them from
+	// alarms.
+	Promotions Promotions
+	// Story is that of a simulation. It may be nil, and is called for each page.
 	Story  func() *Story
 	Audit  Audit
 	Access Access
@@ -117,9 +115,10 @@ type Console struct {
 	pages    pageSet
 	sessions *sessions
 	traffic  *traffic
+	vectors  *vectors.Sampler // nil without features
+	reports  reportCache
 	// agreements are how far the annotators of projects agree.
 	agreements agreements
-	vectors    *vectors.Sampler // nil without features
 }
 
 // New makes a console. The error says what of the options does not fit.
@@ -201,4 +200,5 @@ func (c *Console) Routes(mux *http.ServeMux) {
 		c.labelingRoutes(mux)
 	}
 	view("/console/audit", c.audit)
+	view("/console/audit/promotions/{run}", c.chain)
 }

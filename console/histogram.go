@@ -20,8 +20,8 @@ type histogram struct {
 	Bars  []histogramBar
 	// Before and Reference are paths; empty for none.
 	Before, Reference string
-	Low, High         string
-	Labels            []histogramLabel
+	// Low and High are the ends of the axis of a large drawing of numbers.
+	Low, High string
 }
 
 type histogramBar struct {
@@ -29,35 +29,25 @@ type histogramBar struct {
 	Text                string
 }
 
-type histogramLabel struct {
-	X    float64
-	Text string
-}
-
 // histogramSize is how large a histogram is drawn.
 type histogramSize struct {
 	width, height, bins int
-	// below is the height left for labels.
-	below int
 }
 
 var (
 	smallHistogram = histogramSize{width: 132, height: 34, bins: 16}
-	largeHistogram = histogramSize{width: 720, height: 230, bins: 36, below: 22}
+	largeHistogram = histogramSize{width: 720, height: 230, bins: 36}
 )
 
 // drawHistogram draws what was now, and before and in the reference if they have rows.
 func drawHistogram(now, before, reference *vectors.Distribution, size histogramSize) histogram {
-	h := histogram{Width: size.width, Height: size.height + size.below, Title: histogramTitle(now, before)}
+	h := histogram{Width: size.width, Height: size.height, Title: histogramTitle(now, before)}
 	var shares [3][]float64
 	sides := [...]*vectors.Distribution{now, before, reference}
 	if len(now.Categories)+len(before.Categories) > 0 {
 		rows := categoryRows(sides[:]...)
-		for i, r := range rows[:min(len(rows), size.bins)] {
+		for _, r := range rows[:min(len(rows), size.bins)] {
 			shares[0], shares[1], shares[2] = append(shares[0], r.Now), append(shares[1], r.Before), append(shares[2], r.Reference)
-			if size.below > 0 {
-				h.Labels = append(h.Labels, histogramLabel{Text: shorten(r.Name, 8), X: float64(i)})
-			}
 		}
 	} else if edges := binEdges(size.bins, sides[:]...); len(edges) > 1 {
 		for i, d := range sides {
@@ -81,16 +71,16 @@ func drawHistogram(now, before, reference *vectors.Distribution, size histogramS
 func (h *histogram) draw(shares [3][]float64, width, height, most float64) {
 	for i, s := range shares[0] {
 		if s > 0 {
-			b := histogramBar{X: float64(i)*width + 0.5, Width: max(width-1, 0.5), Height: max(s/most*height, 0.5), Text: fmt.Sprintf("%.1f %%", 100*s)}
-			b.Y = height + 2 - b.Height
+			b := histogramBar{X: tenth(float64(i)*width + 0.5), Width: tenth(max(width-1, 0.5)), Height: tenth(max(s/most*height, 0.5)), Text: fmt.Sprintf("%.1f %%", 100*s)}
+			b.Y = tenth(height + 2 - b.Height)
 			h.Bars = append(h.Bars, b)
 		}
 	}
-	for i := range h.Labels {
-		h.Labels[i].X = (h.Labels[i].X + 0.5) * width
-	}
 	h.Before, h.Reference = stepPath(shares[1], width, height, most), stepPath(shares[2], width, height, most)
 }
+
+// tenth rounds a length, so that drawings are short.
+func tenth(v float64) float64 { return math.Round(10*v) / 10 }
 
 // stepPath is the outline of bars.
 func stepPath(shares []float64, width, height, most float64) string {
@@ -200,7 +190,7 @@ func drawShares(shares []vectors.Share) shareDrawing {
 	for i, s := range shares {
 		if s.Rows > 0 {
 			height := s.Share / most * (sharesHeight - 4)
-			d.Points = append(d.Points, sharePoint{X: float64(i) * width, Y: sharesHeight - height, Width: width - 2, Height: height,
+			d.Points = append(d.Points, sharePoint{X: tenth(float64(i) * width), Y: tenth(sharesHeight - height), Width: tenth(width - 2), Height: tenth(height),
 				Text: fmt.Sprintf("%s: %.1f %% of %d", s.Time.Format("2006-01-02 15:04"), 100*s.Share, s.Rows)})
 		}
 	}

@@ -113,11 +113,8 @@ type projectsPage struct {
 const projectsMax = 100
 
 func (c *Console) labelingPage(w http.ResponseWriter, r *http.Request) error {
-	name, err := c.labeller(r)
-	if err != nil && c.sessions.of(r).role >= Labeller {
-		return err
-	}
-	page := projectsPage{Named: c.sessions.of(r).id == "", Name: name}
+	page := projectsPage{Named: c.sessions.of(r).id == ""}
+	page.Name, _ = c.labeller(r) // a name that cannot label is told where it would
 	all := c.options.Labeling.Projects()
 	for _, p := range all[:min(len(all), projectsMax)] {
 		counts, err := c.options.Labeling.Counts(p.Name)

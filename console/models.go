@@ -90,9 +90,9 @@ func (c *Console) find(r *http.Request) (*modelRow, error) {
 // modelPage is a model with what happened to it.
 type modelPage struct {
 	modelRow
-	Audit []Entry
-	// Cards are the versions that have a card.
-	Cards map[int64]bool
+	Rows    []versionRow
+	Metrics []string
+	Audit   []Entry
 }
 
 func (c *Console) model(w http.ResponseWriter, r *http.Request) error {
@@ -100,19 +100,16 @@ func (c *Console) model(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := modelPage{modelRow: *row, Cards: map[int64]bool{}}
-	for _, v := range row.Versions {
-		page.Cards[v.Number] = c.hasCard(row.Name, v.Number)
-	}
-	for _, n := range row.OnDisk {
-		page.Cards[n] = c.hasCard(row.Name, n)
+	page := modelPage{modelRow: *row}
+	if err := c.addVersions(&page); err != nil {
+		return err
 	}
 	entries, err := c.options.Audit.Entries(auditMax)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if e.Subject == row.Name {
+		if e.Subject == row.Name && len(page.Audit) < auditPageRows {
 			page.Audit = append(page.Audit, e)
 		}
 	}

@@ -6,26 +6,59 @@ import (
 	"encoding/json"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace-ml/millrace/evaluation/monitor"
+	"github.com/millrace-ml/millrace/evaluation/monitor/estimate"
+	"github.com/millrace-ml/millrace/evaluation/monitor/record"
 )
 
-// fakeAlarms has one alarm that was raised and cleared, and one that is raised.
-type fakeAlarms []Alarm
+// fakeMonitors have one alarm that was raised and cleared, and one that is raised.
+type fakeMonitors struct{ reports []record.Report }
 
-func (f fakeAlarms) Alarms() ([]Alarm, error) { return f, nil }
+func (fakeMonitors) Monitors() ([]MonitorInfo, error) {
+	return []MonitorInfo{{Name: "fraud", Decision: "card_payment"}}, nil
+}
 
-var someAlarms = fakeAlarms{
-	{ID: "a/1", Time: began.Add(-time.Hour), Monitor: "fraud", Subject: "drift:1d:amount", Severity: "alarm", Change: alarmRaised, Reason: evil, Starts: []string{"retrain"}},
-	{ID: "a/1", Time: began.Add(time.Hour), Monitor: "fraud", Subject: "drift:1d:amount", Severity: "alarm", Change: alarmCleared},
-	{ID: "a/2", Time: began.Add(2 * time.Hour), Monitor: evil, Subject: "quality:7d:auc", Severity: "alarm", Change: alarmRaised, Reason: "it fell"},
+func (f fakeMonitors) Record(string) (MonitorRecord, error) {
+	return fakeRecord{reports: f.reports}, nil
+}
+
+// fakeRecord has reports.
+type fakeRecord struct {
+	MonitorRecord
+	reports []record.Report
+}
+
+func (f fakeRecord) Reports(q record.Query) ([]record.Report, error) {
+	var all []record.Report
+	for _, r := range f.reports {
+		if q.Matured == nil || *q.Matured == r.Matured {
+			all = append(all, r)
+		}
+	}
+	return all[max(0, len(all)-q.Limit):], nil
+}
+
+func (fakeMonitors) AlarmChanges(limit int) ([]AlarmChange, error) {
+	all := slices.Clone(someAlarms)
+	slices.Reverse(all)
+	return all[:min(limit, len(all))], nil
+}
+
+var someAlarms = []AlarmChange{
+	{ID: "a/1", Time: began.Add(-time.Hour), Monitor: "fraud", Subject: "drift:1d:amount", Severity: "critical", Change: alarmRaised, Reason: evil, Starts: []string{"retrain"}},
+	{ID: "a/1", Time: began.Add(time.Hour), Monitor: "fraud", Subject: "drift:1d:amount", Severity: "critical", Change: alarmCleared},
+	{ID: "a/2", Time: began.Add(2 * time.Hour), Monitor: evil, Subject: "quality:7d:auc", Severity: "critical", Change: alarmRaised, Reason: "it fell"},
 }
 
 func TestRaised(t *testing.T) {
-	open := raised(append(someAlarms, Alarm{ID: "a/2", Change: "still"}))
+	open := raised(append(slices.Clone(someAlarms), AlarmChange{ID: "a/2", Change: "still"}))
 	if len(open) != 1 || open[0].ID != "a/2" || open[0].Change != alarmRaised {
 		t.Errorf("%+v", open)
 	}
@@ -34,10 +67,7 @@ func TestRaised(t *testing.T) {
 func TestOverviewTellsAStory(t *testing.T) {
 	s := newSite(t, Access{Local: true})
 	o := &s.console.options
-	o.Alarms = someAlarms
-	o.Loop = func() []Figure {
-		return []Figure{{Name: "Labels", Value: "12", Note: evil, Link: "javascript:alert(1)"}, {Name: "Queue", Value: "3", Link: "/console/labeling"}}
-	}
+	o.Monitors = fakeMonitors{}
 	told := &Story{Time: began, Day: 3, Days: 10, Speed: "43200x", Headline: "A pattern changed " + evil, Quality: StoryQuality{Metric: "AUC"}}
 	for i := range storyPointsMax + 5 {
 		told.Quality.Points = append(told.Quality.Points, StoryPoint{Day: float64(i), Realised: math.NaN(), Estimated: 0.75})
@@ -52,7 +82,7 @@ func TestOverviewTellsAStory(t *testing.T) {
 	s.console.Routes(mux)
 	s.Config.Handler = mux
 	_, text := s.get(t, s.browser(t, ""), "/")
-	for _, want := range []string{"Day 3 of 10", "43200x", "A pattern changed &lt;script&gt;", "quality:7d:auc", `href="/console/monitors/%3Cscript`, "Labels", `href="/console/labeling"`, "running", "v1"} {
+	for _, want := range []string{"Day 3 of 10", "43200x", "A pattern changed &lt;script&gt;", "quality:7d:auc", `href="/console/monitors/%3Cscript`, "running", "v1"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q", want)
 		}
@@ -86,17 +116,31 @@ func TestLoopFigures(t *testing.T) {
 	s := newSite(t, Access{Local: true})
 	registry := prometheus.NewRegistry()
 	answers := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_decisions_total"}, []string{"decision", "answer"})
-	registry.MustRegister(answers)
+	feedback := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_feedback_total"}, []string{"outcome"})
+	registry.MustRegister(answers, feedback)
 	s.console.options.Metrics = registry
 	now := began
 	s.console.traffic = newTraffic(registry, func() time.Time { return now })
 	answers.WithLabelValues("card", "approve").Add(5)
+	feedback.WithLabelValues("accepted").Add(0)
 	s.console.traffic.sample()
 	answers.WithLabelValues("card", "decline").Add(30)
+	feedback.WithLabelValues("accepted").Add(40)
+	feedback.WithLabelValues("refused").Add(7)
 	now = now.Add(2 * time.Second)
 	s.console.traffic.sample()
 	figures := s.console.loop(&overviewPage{Models: []modelRow{{}, {}}})
-	if len(figures) != 3 || figures[0] != (Figure{Name: "Decisions", Value: "15", Note: "a second"}) || figures[1].Value != "none" || figures[2].State != "bad" {
+	if len(figures) != 4 || figures[0] != (Figure{Name: "Decisions", Value: "15", Note: "a second"}) || figures[1].Value != "40" || figures[1].Note != "20 outcomes a second" || figures[2].Value != "none" || figures[3].State != "bad" {
+		t.Errorf("%+v", figures)
+	}
+	estimated := record.Report{End: began.UnixMicro(), Estimated: &estimate.Estimate{Values: estimate.Values{0.75}}}
+	s.console.options.Monitors = fakeMonitors{[]record.Report{estimated}}
+	if figures = s.console.loop(&overviewPage{}); figures[2].Value != "0.75" || figures[2].Note != "AUC, estimated, until 2026-01-02 03:04" || figures[3].Note != "none raised" {
+		t.Errorf("%+v", figures)
+	}
+	matured := record.Report{Matured: true, Quality: &monitor.Quality{Values: estimate.Values{0.5}}}
+	s.console.options.Monitors = fakeMonitors{[]record.Report{matured, estimated}}
+	if figures = s.console.loop(&overviewPage{}); figures[2].Value != "0.5" {
 		t.Errorf("%+v", figures)
 	}
 }

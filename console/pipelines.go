@@ -21,7 +21,6 @@ import (
 const (
 	runsMax        = 100
 	experimentsMax = 200
-	auditMax       = 500
 	logBytesMax    = 256 << 10
 )
 
@@ -202,12 +201,4 @@ func (p experimentsPage) MetricText(run runs.Run, name string) string {
 		text += fmt.Sprintf(" [%s, %s]", formatNumber(*m.Lower), formatNumber(*m.Upper))
 	}
 	return text
-}
-
-func (c *Console) audit(w http.ResponseWriter, r *http.Request) error {
-	entries, err := c.options.Audit.Entries(auditMax)
-	if err != nil {
-		return err
-	}
-	return c.render(w, r, http.StatusOK, "audit", entries)
 }

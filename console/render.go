@@ -73,7 +73,7 @@ func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, pag
 		Has: map[string]bool{
 			"models": c.options.Models != nil, "pipelines": c.options.Pipelines != nil, "experiments": c.options.Experiments != nil,
 			"features": c.options.Features != nil, "evaluations": c.options.Evaluations != nil, "decisions": c.options.Decisions != nil,
-			"monitors": c.options.Monitors != nil, "labeling": c.options.Labeling != nil, "alarms": c.options.Alarms != nil,
+			"monitors": c.options.Monitors != nil, "labeling": c.options.Labeling != nil,
 		},
 		Now: c.options.Now(), Data: data,
 	}
@@ -99,13 +99,15 @@ func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, pag
 var functions = template.FuncMap{
 	"when":     when,
 	"href":     hrefOf,
-	"day":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
+	"alarmURL": alarmLink,
+	"day":      day,
 	"duration": shortDuration,
-	"number":   formatNumber,
+	"number":   anyNumber,
 	"value":    formatValue,
 	"short":    shorten,
 	"isoTime":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"percent":  formatShare,
+	"estimate": formatEstimate,
 	"signed":   formatSigned,
 }
 
@@ -144,6 +146,34 @@ func formatNumber(v float64) string {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
 	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+// day says a time to the minute; it takes a pointer as well.
+func day(t any) string {
+	switch t := t.(type) {
+	case time.Time:
+		return t.UTC().Format("2006-01-02 15:04")
+	case *time.Time:
+		if t != nil {
+			return t.UTC().Format("2006-01-02 15:04")
+		}
+	}
+	return "–"
+}
+
+// anyNumber writes a number that may be behind a pointer.
+func anyNumber(v any) string {
+	switch v := v.(type) {
+	case float64:
+		return formatNumber(v)
+	case *float64:
+		if v != nil {
+			return formatNumber(*v)
+		}
+	case int:
+		return strconv.Itoa(v)
+	}
+	return "–"
 }
 
 func formatShare(share float64) string {

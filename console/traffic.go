@@ -29,10 +29,8 @@ type traffic struct {
 		sync.Mutex
 		last   map[string]counters
 		lastAt time.Time
-		// decisions are those since the start, decides whether anything counts them.
-		decisions float64
-		decides   bool
-		points    []point
+		events map[string]float64 // of eventCounters
+		points []point
 	}
 }
 
@@ -63,9 +61,26 @@ type rates struct {
 type point struct {
 	Time   time.Time
 	Models map[string]rates
-	// Decisions are those a second; without Decides nothing counts them.
-	Decisions float64
-	Decides   bool
+	// Decisions are answers that were not repeated, Feedback outcomes that were taken.
+	Decisions, Feedback events
+}
+
+// events are of one kind: so many since the start of the server, and a second. Without
+// counted nothing counts them.
+type events struct {
+	total, rate float64
+	counted     bool
+}
+
+// The counters of events, and which of their values count.
+const (
+	decisionsCounter = "millrace_decisions_total"
+	feedbackCounter  = "millrace_feedback_total"
+)
+
+var eventCounters = map[string]func(*dto.Metric) bool{
+	decisionsCounter: func(*dto.Metric) bool { return true },
+	feedbackCounter:  func(m *dto.Metric) bool { return labelOf(m, "outcome") == "accepted" },
 }
 
 func newTraffic(g prometheus.Gatherer, now func() time.Time) *traffic {
@@ -96,12 +111,12 @@ func (t *traffic) sample() {
 		return
 	}
 	now, current := t.now(), countersOf(families)
-	decisions, decides := decisionsOf(families)
+	counted := eventsOf(families)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if seconds := now.Sub(t.mu.lastAt).Seconds(); t.mu.last != nil && seconds > 0 {
-		p := point{Time: now, Models: make(map[string]rates, len(current)), Decides: decides && t.mu.decides}
-		p.Decisions = max(decisions-t.mu.decisions, 0) / seconds
+		p := point{Time: now, Models: make(map[string]rates, len(current))}
+		p.Decisions, p.Feedback = since(t.mu.events, counted, decisionsCounter, seconds), since(t.mu.events, counted, feedbackCounter, seconds)
 		for model, c := range current {
 			p.Models[model] = c.since(t.mu.last[model], seconds)
 		}
@@ -110,7 +125,7 @@ func (t *traffic) sample() {
 			t.mu.points = slices.Delete(t.mu.points, 0, extra)
 		}
 	}
-	t.mu.last, t.mu.lastAt, t.mu.decisions, t.mu.decides = current, now, decisions, decides
+	t.mu.last, t.mu.lastAt, t.mu.events = current, now, counted
 }
 
 // since are the rates between two looks. A version that was unloaded takes its counts
@@ -156,17 +171,31 @@ func quantile(cumulative []bucket, q float64) float64 {
 	return from
 }
 
-// decisionsOf counts answers of all decisions; false where nothing counts them.
-func decisionsOf(families []*dto.MetricFamily) (sum float64, counted bool) {
+// eventsOf are the counts of events by counter; those that nothing counts are not in it.
+func eventsOf(families []*dto.MetricFamily) map[string]float64 {
+	sums := map[string]float64{}
 	for _, f := range families {
-		if f.GetName() == "millrace_decisions_total" {
-			for _, m := range f.Metric {
+		counts := eventCounters[f.GetName()]
+		if counts == nil {
+			continue
+		}
+		sum := 0.0
+		for _, m := range f.Metric {
+			if counts(m) {
 				sum += m.GetCounter().GetValue()
 			}
-			return sum, true
 		}
+		sums[f.GetName()] = sum
 	}
-	return 0, false
+	return sums
+}
+
+func since(before, now map[string]float64, counter string, seconds float64) events {
+	total, counted := now[counter]
+	if !counted {
+		return events{}
+	}
+	return events{total: total, rate: max(total-before[counter], 0) / seconds, counted: true}
 }
 
 // countersOf sums the metrics of each model's versions.

@@ -14,8 +14,9 @@ type Imported struct {
 	Submission
 	// At is when it was made; zero is now. It must not be in the future.
 	At time.Time
-	// Review makes it the final word on the task; Skip a skip.
-	Review, Skip bool
+	// Review makes it the final word on the task; Skip a skip; Retract takes back what the
+	// annotator said of it. At most one of them.
+	Review, Skip, Retract bool
 }
 
 // Import takes annotations that were made elsewhere, for which no lease is needed. One
@@ -50,8 +51,10 @@ func (s *Store) importOne(ctx context.Context, in *Imported) (uint64, error) {
 	}
 	kind := KindAnnotation
 	switch {
-	case in.Review && in.Skip:
-		return 0, fmt.Errorf("%w: an annotation is no skip and review at once", ErrInvalid)
+	case in.Review && in.Skip || in.Retract && (in.Review || in.Skip):
+		return 0, fmt.Errorf("%w: an annotation is one of review, skip and retract at once", ErrInvalid)
+	case in.Retract:
+		kind = KindRetracted
 	case in.Review:
 		kind = KindReview
 	case in.Skip:

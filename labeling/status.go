@@ -143,8 +143,13 @@ func (s *Store) refresh(t *task) {
 	if t.status != "" {
 		p.counts[t.status]--
 	}
+	before, final := t.status, t.final
 	t.status, t.final = t.decide()
 	p.counts[t.status]++
+	if !t.marked && (t.status == StatusDone || before == StatusDone || before == "") && (before != t.status || final != t.final) {
+		t.marked = true
+		s.mu.changed = append(s.mu.changed, t)
+	}
 	var want *queue
 	switch {
 	case t.status == StatusOpen && t.slots() > 0:

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -84,6 +85,10 @@ type Store struct {
 		tasks    int
 		bytes    int64
 		leases   leases
+		// changed has the tasks whose final value may have changed since TakeChanged; it is
+		// bounded by TasksMax. head is the next to take.
+		changed []*task
+		head    int
 	}
 }
 
@@ -123,6 +128,8 @@ type person struct {
 // task is a task with what people said.
 type task struct {
 	Task
+	// marked says that the task waits in Store.mu.changed.
+	marked  bool
 	p       *project
 	seq     uint64 // of the event that added it
 	guess   uint64 // sequence of the suggestion that counts
@@ -240,6 +247,9 @@ func (s *Store) define(ctx context.Context, definition *Project) (uint64, error)
 		if err := definition.compatible(&p.Project); err != nil {
 			return 0, err
 		}
+	}
+	if p != nil && reflect.DeepEqual(p.Project, *definition) {
+		return p.seq, nil // no new version of what is the same
 	}
 	seq, err := s.appendProject(ctx, definition, now)
 	if err != nil {

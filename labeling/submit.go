@@ -171,6 +171,9 @@ func (s *Store) mayTell(t *task, name string, how told) (*entry, error) {
 		return e, nil
 	}
 	if how.imported {
+		if how.kind == KindRetracted && (e == nil || e.kind == "") {
+			return nil, fmt.Errorf("%w: %s said nothing of task %q", ErrNothing, name, t.ID)
+		}
 		return e, nil
 	}
 	if e == nil || e.lease.seq == 0 && e.kind == "" {

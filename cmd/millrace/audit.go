@@ -98,7 +98,7 @@ func (a *auditTrail) changes() ([]console.Entry, error) {
 
 // entry is a decision of a pipeline as a line of the trail.
 func (p *promotion) entry() console.Entry {
-	e := console.Entry{Time: p.Time, Who: p.By, Action: p.Decision, Subject: p.Model, Link: "/console/pipelines/" + p.Run}
+	e := console.Entry{Time: p.Time, Who: p.By, Action: p.Decision, Subject: p.Model, Link: "/console/audit/promotions/" + p.Run}
 	if p.Decision == decisionPromoted {
 		e.Detail = fmt.Sprintf("version %d, verdict %s; to go back: %s", p.Version, p.Verdict, cmp.Or(p.Rollback, "there was none before"))
 	} else {

@@ -38,7 +38,7 @@ func TestAuditTrail(t *testing.T) {
 		t.Fatal(err)
 	}
 	all, err := a.Entries(2)
-	if err != nil || len(all) != 2 || all[0].Action != "rollback" || all[1].Action != decisionPromoted || all[1].Link != "/console/pipelines/r1" {
+	if err != nil || len(all) != 2 || all[0].Action != "rollback" || all[1].Action != decisionPromoted || all[1].Link != "/console/audit/promotions/r1" {
 		t.Errorf("%+v, %v", all, err)
 	}
 	if err := a.Append(console.Entry{Time: noon.Add(5 * time.Hour), Action: "swap"}); err != nil {

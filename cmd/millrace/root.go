@@ -46,6 +46,7 @@ func newRootCommand() *cobra.Command {
 		newModelsCommand(),
 		newFeaturesCommand(),
 		newFeedbackCommand(),
+		newLabelCommand(),
 		newEvaluateCommand(),
 		newMonitorCommand(),
 		newRunsCommand(),

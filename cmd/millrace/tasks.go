@@ -41,6 +41,8 @@ type taskHost struct {
 	workers int
 	// server is the gRPC address of the project's server; empty is what the project says.
 	server string
+	// http is its HTTP address, likewise.
+	http string
 	// generating is held while missing payments are made.
 	generating sync.Mutex
 	// opened is the event log while tasks of this process use it, which may be many.
@@ -70,7 +72,7 @@ const taskVersion = "1"
 // kinds are all that a pipeline may use.
 func (h *taskHost) kinds() []orchestrator.Kind {
 	return []orchestrator.Kind{
-		h.extractKind(), h.featuresKind(), h.splitKind(), h.trainKind(), h.evaluateKind(), h.promoteKind(),
+		h.extractKind(), h.featuresKind(), h.splitKind(), h.trainKind(), h.evaluateKind(), h.referenceKind(), h.canaryKind(), h.promoteKind(),
 		notify.Kind(nil), command.Kind(h.project.Dir),
 	}
 }

@@ -350,6 +350,18 @@ func (h *taskHost) champion(ctx context.Context, name string) (string, error) {
 	return dir, nil
 }
 
+// httpAddress is the same of its HTTP port.
+func (h *taskHost) httpAddress() string {
+	if h.http != "" {
+		return h.http
+	}
+	host := h.project.Server.Address
+	if host == "" || host == "0.0.0.0" || host == "::" {
+		host = "localhost"
+	}
+	return fmt.Sprintf("%s:%d", host, cmp.Or(h.project.Server.HTTP, defaultHTTPPort))
+}
+
 // highestModelVersion is 0 if a model has none.
 func highestModelVersion(dir string) (int64, error) {
 	all, err := modelVersions(dir)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -276,7 +277,8 @@ func (u *up) serverOptions() serving.Options {
 	o.Repository.Paths = []string{u.project.Models}
 	o.Repository.Mode, o.Repository.LoadModels = repository.ModeExplicit, []string{"*"} // so that versions can be swapped
 	o.Repository.LoadThreads = 4
-	o.Repository.KeepPrevious = true // the fallback of a decision may ask for it
+	o.Repository.StateFile = filepath.Join(u.project.State, servedFile) // what a rollback chose is served after a restart
+	o.Repository.KeepPrevious = true                                    // the fallback of a decision may ask for it
 	o.Repository.Backends, o.Repository.GPUs = u.options.serve.backends(u.log)
 	return o
 }

@@ -48,7 +48,7 @@ func (u *up) openConsole(ctx context.Context, address string, parts *upParts) (_
 	}
 	u.showOverview(&o)
 	u.showFeatures(&o, parts)
-	u.showEvaluations(&o)
+	u.showAudit(&o)
 	u.showDecisions(&o, parts)
 	parts.monitors.show(&o)
 	parts.labeling.show(&o)
@@ -64,6 +64,7 @@ func (u *up) openConsole(ctx context.Context, address string, parts *upParts) (_
 			return nil, errors.Join(err, store.Close())
 		}
 	}
+	u.showEvaluations(&o) // some are of pipelines
 	c, err := console.New(o)
 	if err != nil {
 		return nil, errors.Join(err, store.Close())

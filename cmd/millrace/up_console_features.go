@@ -17,6 +17,3 @@ func (u *up) showFeatures(o *console.Options, parts *upParts) {
 		}
 	}
 }
-
-// showEvaluations gives the console the reports of evaluations.
-func (u *up) showEvaluations(o *console.Options) {}

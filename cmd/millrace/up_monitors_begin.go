@@ -65,7 +65,7 @@ func (w *watcher) save() error {
 	if err := os.MkdirAll(w.dir, 0o755); err != nil {
 		return err
 	}
-	if err := replaceFile(w.snapshotPath(w.version), slices.Concat(head, []byte("\n"), state)); err != nil {
+	if err := replaceSynced(w.snapshotPath(w.version), slices.Concat(head, []byte("\n"), state)); err != nil {
 		return err
 	}
 	w.saved, w.saving, w.dirty = time.Now(), time.Since(began), false

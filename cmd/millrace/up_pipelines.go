@@ -24,7 +24,7 @@ type upPipelines struct {
 // openPipelines takes the state folder of the project's pipelines. It returns nil where
 // none is due by itself: then the folder is left to `millrace pipeline run`, which swaps
 // models in this server too.
-func (u *up) openPipelines(ctx context.Context, server string) (*upPipelines, error) {
+func (u *up) openPipelines(ctx context.Context, server, http string) (*upPipelines, error) {
 	p := u.project
 	if len(p.Pipelines) == 0 {
 		return nil, nil
@@ -37,7 +37,7 @@ func (u *up) openPipelines(ctx context.Context, server string) (*upPipelines, er
 		return nil, nil
 	}
 	host := &taskHost{
-		project: p, log: u.store.Log(), by: "schedule", server: server,
+		project: p, log: u.store.Log(), by: "schedule", server: server, http: http,
 		workers: max(1, runtime.GOMAXPROCS(0)/2), // requests come first
 	}
 	o := (&pipelineOptions{}).runnerOptions(host, file)

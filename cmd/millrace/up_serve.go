@@ -27,6 +27,7 @@ type upParts struct {
 	features  *featurerpc.Service
 	decisions *decisionrpc.Service
 	metrics   *metrics.Collector
+	rollouts  *rollouts
 	feedback  *upFeedback
 	monitors  *upMonitors
 	labeling  *upLabeling
@@ -42,7 +43,7 @@ func (u *up) serve(ctx context.Context) error {
 	if err := u.options.serve.listen(ctx, &options); err != nil {
 		return err
 	}
-	pipelines, err := u.openPipelines(ctx, options.GRPC.Addr().String())
+	pipelines, err := u.openPipelines(ctx, options.GRPC.Addr().String(), options.HTTP.Addr().String())
 	if err != nil {
 		closeListeners(&options)
 		return err
@@ -64,7 +65,8 @@ func (u *up) serve(ctx context.Context) error {
 	})
 	running.Go(func() { pipelines.run(background, parts.server.Ready()) }) // ends when serving or ctx does
 	running.Go(func() { parts.console.run(background) })                   // likewise
-	running.Go(func() { parts.feedback.run(background) })                  // likewise
+	running.Go(func() { parts.rollouts.run(background, parts.server.Ready()) })
+	running.Go(func() { parts.feedback.run(background) }) // likewise
 	running.Go(func() { parts.monitors.run(background, parts.server.Ready()) })
 	running.Go(func() { parts.labeling.run(background, parts.server.Ready()) })
 	err = parts.server.Serve(background)
@@ -104,7 +106,7 @@ func (u *up) assemble(ctx context.Context, options serving.Options, pipelines *u
 	decides := len(u.policies) > 0
 	if decides { // the front-end needs the server first; both are there before it serves
 		options.Services = append(options.Services, func(r grpc.ServiceRegistrar) { p.decisions.Register(r) })
-		routes = append(routes, func(mux *http.ServeMux) { p.decisions.Routes(mux) })
+		routes = append(routes, func(mux *http.ServeMux) { p.decisions.Routes(mux); p.rollouts.routes(mux) })
 	}
 	options.Routes = func(mux *http.ServeMux) {
 		for _, add := range routes {
@@ -124,6 +126,9 @@ func (u *up) assemble(ctx context.Context, options serving.Options, pipelines *u
 		}
 		p.decisions = decisionrpc.New(p.frontend)
 		p.metrics.SetFrontend(p.frontend)
+		if p.rollouts, err = openRollouts(u.project.State, p.frontend, p.server.Repository(), u.log); err != nil {
+			return nil, errors.Join(err, closeFrontend(p.frontend))
+		}
 	}
 	if p.console, err = u.openConsole(ctx, options.HTTP.Addr().String(), p); err != nil {
 		return nil, errors.Join(err, closeFrontend(p.frontend))

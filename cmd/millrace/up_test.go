@@ -220,6 +220,7 @@ func TestUpInterrupted(t *testing.T) {
 		t.Errorf("%d and %d decisions for %d payments: %s", first, second, all, rest)
 	}
 	again.end()
+	checkOutcomes(t, dir)
 }
 
 func TestUpRefuses(t *testing.T) {

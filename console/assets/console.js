@@ -13,6 +13,9 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 
 const plotAxis = () => ({ stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" });
 
+// Times of day are UTC, as everywhere in the console.
+const clock = (seconds) => new Date(seconds * 1000).toISOString().slice(11, 19);
+
 // Traffic plots: one fetch feeds all plots of a group, every two seconds while it is seen.
 class Traffic {
   constructor(group) {
@@ -56,8 +59,8 @@ class Traffic {
     plot.chart = new uPlot({
       width: Math.max(plot.element.clientWidth - 20, 200), height: 170, cursor: { y: false },
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-      axes: [axis, { ...axis, size: 56 }],
-      series: [{}, ...names.map((name, i) => ({ label: name, stroke: palette[i], width: 2, points: { show: false } }))],
+      axes: [{ ...axis, values: (_, splits) => splits.map(clock), space: 60 }, { ...axis, size: 56 }],
+      series: [{ label: "UTC", value: (_, at) => (at === null ? "--" : clock(at)) }, ...names.map((name, i) => ({ label: name, stroke: palette[i], width: 2, points: { show: false } }))],
     }, data, plot.element);
   }
 }

@@ -3,17 +3,18 @@
 // at once; what was said goes into the outbox and to the server behind the person's back.
 "use strict";
 
-const outboxMax = 64; // three tasks are handed out ahead, so this leaves room for undoing
+const outboxMax = 64; // at most 16 tasks are handed out ahead, so this leaves room for undoing
 const historyMax = 50;
-const tasksAhead = 3;
+const tasksAhead = 5; // as many as somebody quick does while a slow server answers
 const idlePoll = 10000;
+const countEvery = 10000;
 const activeFor = 300000; // leases are renewed for who did something in the last five minutes
 
 class Desk {
   constructor(config) {
     this.config = config;
     this.parts = {};
-    for (const id of ["counts", "unsent", "problems", "said", "task-title", "nothing", "shown", "chosen", "main", "guess", "answers", "fields", "number", "spans", "comment", "help", "keys-on"]) {
+    for (const id of ["counts", "unsent", "problems", "said", "task-title", "nothing", "shown", "chosen", "read", "guess", "answers", "fields", "number", "spans", "comment", "help", "keys-on"]) {
       this.parts[id] = document.getElementById(id);
     }
     this.choices = [...document.querySelectorAll("[data-label]")];
@@ -29,7 +30,7 @@ class Desk {
     this.history = this.readHistory();
     this.outbox = new Outbox(config.project + (config.review ? "!review" : ""), config.who, outboxMax);
     this.sender = new Sender(config.url, config.who, this.outbox, () => this.ask(), (told) => this.heard(told), (state) => this.linkIs(state));
-    if (config.kind === "spans") this.text = new SpanText(this.parts.main, this.titles, () => this.drawSpans(), (t) => this.say(t));
+    if (config.kind === "spans") this.text = new SpanText(this.parts.read, this.titles, () => this.drawSpans(), (t) => this.say(t));
     this.listen();
     this.clearDraft();
     this.sender.soon();
@@ -66,7 +67,7 @@ class Desk {
     const now = Date.now();
     this.wanted = Math.min(Math.max(tasksAhead, this.tasks.length), 16);
     const renew = now - this.renewed >= this.config.renew_ms && now - this.active < activeFor;
-    const count = now - this.counted >= 60000;
+    const count = now - this.counted >= countEvery;
     if (renew) this.renewed = now;
     if (count) this.counted = now;
     return { want: this.wanted, renew, count };
@@ -338,7 +339,7 @@ class Desk {
     title.append(id);
     this.parts.chosen.textContent = task.chosen ? "Why this one: " + task.chosen : "";
     if (this.text) this.text.set(task.main ? task.main[1] : "", []);
-    else this.parts.main.textContent = task.main ? task.main[1] : "";
+    else this.parts.read.textContent = task.main ? task.main[1] : "";
     this.parts.fields.replaceChildren(...task.fields.map(([name, text]) => {
       const row = document.createElement("tr");
       const head = document.createElement("th");

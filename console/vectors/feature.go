@@ -99,7 +99,7 @@ type Share struct {
 func (r *rows) sum(now time.Time) *Service {
 	today, before := &r.sides[0], &r.sides[1]
 	s := &Service{Service: r.service, Now: today.rows, Before: before.rows, Other: r.other, Cut: r.cut}
-	kept, keptBefore := thin(today), thin(before)
+	kept, keptBefore := drift.Thin(today.entities, today.keys), drift.Thin(before.entities, before.keys)
 	p := make([]float64, len(r.service.Features))
 	for i := range r.service.Features {
 		f := &Feature{Feature: &r.service.Features[i], Missing: r.missing(i, now)}
@@ -120,15 +120,8 @@ func (r *rows) sum(now time.Time) *Service {
 	return s
 }
 
-// thin are the places of one row of each entity: the first, which follows from the time of
-// day alone.
-func thin(s *sideRows) []int {
-	keys := make([]uint64, s.rows)
-	for i := range keys {
-		keys[i] = uint64(i)
-	}
-	return drift.Thin(s.entities, keys)
-}
+// scoreShiftMin is below what a score can be moved by: the rest of rounding.
+const scoreShiftMin = 1e-12
 
 func pick[T any](all []T, places []int) []T {
 	if len(all) == 0 {
@@ -248,7 +241,9 @@ func numberDrift(before, scores, now []float64) Drift {
 	}
 	d.Known, d.P, d.Effect = true, result.P, n.Effect()
 	if shift, err := drift.ScoreShift(scored(before, scores, now)); err == nil {
-		d.ScoreShift = shift
+		if d.ScoreShift = shift; math.Abs(shift) < scoreShiftMin {
+			d.ScoreShift = 0
+		}
 	}
 	return d
 }

@@ -32,13 +32,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace-ml/millrace/evaluation/monitor/profile"
 	"github.com/millrace-ml/millrace/featurestore/column"
 	"github.com/millrace-ml/millrace/featurestore/definition"
 	"github.com/millrace-ml/millrace/featurestore/offline"
 	"github.com/millrace-ml/millrace/featurestore/plan"
 	"github.com/millrace-ml/millrace/featurestore/window"
-
-	"github.com/millrace-ml/millrace/evaluation/monitor/profile"
 )
 
 // What is compared, and how much of it is read.
@@ -195,7 +194,7 @@ func (r *reader) read(at side, from int64) error {
 	}
 	n := 0
 	for n < r.limit && scan.Next() {
-		r.take(at, scan.Record().Values)
+		r.take(at, scan.Record())
 		n++
 	}
 	if n == r.limit {
@@ -207,7 +206,8 @@ func (r *reader) read(at side, from int64) error {
 }
 
 // take adds a row to those of its service.
-func (r *reader) take(at side, values []offline.Value) {
+func (r *reader) take(at side, record *offline.Record) {
+	values := record.Values
 	if values[1].IsNull() {
 		return // answered without features
 	}
@@ -224,7 +224,7 @@ func (r *reader) take(at side, values []offline.Value) {
 	if !values[0].IsNull() {
 		score = values[0].Float64()
 	}
-	s.add(at, v, score)
+	s.add(at, v, profile.Hash(record.ID), score)
 }
 
 // rows are the rows of a service while they are read: first those of the week before.
@@ -241,6 +241,7 @@ type rows struct {
 type sideRows struct {
 	rows     int
 	entities []int64
+	keys     []uint64 // hashes of ids
 	scores   []float64
 	numbers  [][]float64 // by feature; nil for texts
 	texts    [][]string  // by feature; nil for numbers
@@ -270,13 +271,13 @@ func newRows(s *definition.Service) *rows {
 	return r
 }
 
-func (r *rows) add(at side, v *plan.LoggedVector, score float64) {
+func (r *rows) add(at side, v *plan.LoggedVector, key uint64, score float64) {
 	s := &r.sides[0]
 	if at.old {
 		s = &r.sides[1]
 	}
 	s.rows++
-	s.entities, s.scores = append(s.entities, entityOf(v.Keys)), append(s.scores, score)
+	s.entities, s.keys, s.scores = append(s.entities, entityOf(v.Keys)), append(s.keys, key), append(s.scores, score)
 	s.strata[at.place].rows++
 	text := 0
 	for i := range r.service.Features {

@@ -86,7 +86,7 @@ func (b *backend) predict(w http.ResponseWriter, r *http.Request) {
 		err = fmt.Errorf("the model gave %d predictions for %d tasks", len(guesses), len(data))
 	}
 	if err != nil {
-		refuse(w, http.StatusInternalServerError, err)
+		refuse(w, statusOf(err), err)
 		return
 	}
 	results := make([]wirePrediction, len(guesses))
@@ -112,7 +112,7 @@ func (b *backend) webhook(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := b.model.Event(r.Context(), in.Action, body); err != nil {
-		refuse(w, http.StatusInternalServerError, err)
+		refuse(w, statusOf(err), err)
 		return
 	}
 	answer(w, http.StatusOK, map[string]string{"status": "ok"})
@@ -133,6 +133,16 @@ func request(w http.ResponseWriter, r *http.Request, into any) bool {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("%w: %w", ErrFormat, err))
 	}
 	return err == nil
+}
+
+// statusOf says whose fault an error of the model is.
+func statusOf(err error) int {
+	for _, theirs := range []error{ErrFormat, labeling.ErrInvalid, labeling.ErrInvalidValue, labeling.ErrConflict, labeling.ErrUnknownTask} {
+		if errors.Is(err, theirs) {
+			return http.StatusBadRequest
+		}
+	}
+	return http.StatusInternalServerError
 }
 
 func refuse(w http.ResponseWriter, status int, err error) {
