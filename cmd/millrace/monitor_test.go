@@ -122,6 +122,46 @@ func reportKept(t *testing.T, dir string) {
 	}
 }
 
+// TestMonitorBacktestLog replays the event log of a project, from the tenth day of which on
+// amounts are higher and scores mean nothing.
+func TestMonitorBacktestLog(t *testing.T) {
+	w := newWatchWorld(t, watchMonitors)
+	for day := range watchShifted + 4 {
+		w.day(day)
+	}
+	copied := t.TempDir() // the log itself belongs to who writes it
+	w.must(os.CopyFS(copied, os.DirFS(filepath.Join(w.dir, "log"))))
+	replayed := func(want string, args ...string) (found testedJSON) {
+		t.Helper()
+		status, out, stderr := runCommand(t, "", append([]string{"monitor", "backtest", w.dir, "--log", copied, "--json"}, args...)...)
+		if err := json.Unmarshal([]byte(out), &found); err != nil || status != 0 {
+			t.Fatalf("%q: %d %s %v", args, status, stderr, err)
+		}
+		for _, f := range found.Fired {
+			if f.Subject == want {
+				if day := f.First.Sub(time.UnixMicro(watchDay0)) / (24 * time.Hour); day < watchShifted || day > watchShifted+3 {
+					t.Errorf("%q: %s fired on day %d", args, want, day)
+				}
+				return found
+			}
+		}
+		t.Errorf("%q: %s did not fire: %+v", args, want, found)
+		return found
+	}
+	all := replayed("concept:1d:roc_auc") // with the reference of the version
+	if n := int64(watchShifted+4) * watchPerDay; all.Counts.Predictions != n || all.Counts.Outcomes != n-watchPerDay || all.Rejected != 0 {
+		t.Errorf("%+v", all.Counts)
+	}
+	some := replayed("drift:1d:amount", "--reference-days", "4", "--to", "2026-03-13")
+	if n := int64(12-4) * watchPerDay; some.Counts.Predictions != n {
+		t.Errorf("without the first days: %+v", some.Counts)
+	}
+	writeText(t, filepath.Join(w.dir, "monitors.yaml"), "monitors: {plain: {decision: card_payment, windows: [1d]}}")
+	if plain := replayed("drift:1d:amount"); plain.Counts.Outcomes != 0 || plain.Counts.Predictions != int64(watchShifted+4)*watchPerDay {
+		t.Errorf("without labels: %+v", plain.Counts)
+	}
+}
+
 // TestMonitorMistakes says what is wrong with a command line, and what to do.
 func TestMonitorMistakes(t *testing.T) {
 	t.Chdir(t.TempDir())
