@@ -136,3 +136,32 @@ func TestBacktestEnds(t *testing.T) {
 		t.Errorf("an error of the log: %v", err)
 	}
 }
+
+// TestReferenceLarger has a reference of more rows than its sample keeps, but fewer than
+// make it cut by itself.
+func TestReferenceLarger(t *testing.T) {
+	c := testConfig()
+	w := world{r: rand.New(rand.NewPCG(1, 9))}
+	var predictions []Prediction
+	var labels []float64
+	for i := range 6 * c.SampleRows {
+		p, l := w.next(day0 - hour)
+		p.ID = fmt.Sprint("reference", i)
+		predictions, labels = append(predictions, p), append(labels, l)
+	}
+	r, err := ReferenceOf(c, predictions, labels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports, _ := replay(t, c, r, stream(&w, 4, nil))
+	for _, report := range reports {
+		for _, column := range report.Columns {
+			if column.Drift != nil && column.Drift.Reference != 4*c.SampleRows && column.Name != "country" {
+				t.Errorf("%s was compared with %d rows of the reference, its sample has %d", column.Name, column.Drift.Reference, 4*c.SampleRows)
+			}
+		}
+	}
+	if len(reports) == 0 {
+		t.Error("no window closed")
+	}
+}
