@@ -72,13 +72,11 @@ const demoLineEvery = 10 * time.Second
 
 // line is the progress in the terminal.
 func (d *demo) line(perSecond float64, total replayCounts) string {
-	d.mu.Lock()
-	d.mu.counts = total
-	d.mu.Unlock()
+	d.count(total)
 	now := d.up.clock.now()
 	text := fmt.Sprintf("day %3d  %s  %.0f decisions/s", d.dayOf(now), now.Format(time.DateOnly), perSecond)
-	if total.frauds > 0 {
-		text += fmt.Sprintf(", %d of %d known frauds caught", total.caught, total.frauds)
+	if c := d.counts(); c.Known > 0 {
+		text += fmt.Sprintf(", %d of %d known frauds caught", c.Caught, c.Known)
 	}
 	realised, estimated := d.latest()
 	if !math.IsNaN(realised) || !math.IsNaN(estimated) {
@@ -175,10 +173,8 @@ func (d *demo) missing(bound string) error {
 
 // summary is the one line at the end.
 func (d *demo) summary(day int) error {
-	d.mu.Lock()
-	counts := d.mu.counts
-	d.mu.Unlock()
-	text := fmt.Sprintf("demo: %d days, %d decisions, %d labels known", day, counts.decisions, counts.labels)
+	counts := d.counts()
+	text := fmt.Sprintf("demo: %d days, %d decisions, %d outcomes", day, counts.Decisions, counts.Outcomes)
 	if c, ok := d.chapter(); ok && c.promotion.Key != "" {
 		before, at, after, _ := c.quality(d)
 		text += fmt.Sprintf("; alarm %d days after the change; AUC %s before, %s at the change, %s after; version %d promoted",

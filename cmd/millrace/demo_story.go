@@ -79,6 +79,9 @@ func (s *demoStory) open(path string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if text, err = newestLines(path, text, storyEventsMax); err != nil {
+		return err
+	}
 	if s.mu.file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644); err != nil {
 		return err
 	}

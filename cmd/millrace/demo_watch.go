@@ -46,7 +46,8 @@ type demo struct {
 	pacing demoPacing
 	mu     struct {
 		sync.Mutex
-		counts replayCounts
+		// earlier are the counts of earlier starts, counts those of this one.
+		earlier, counts demoCounts
 	}
 }
 
@@ -66,7 +67,6 @@ func (d *demo) run(ctx context.Context, u *up) error {
 		<-ctx.Done()
 		return nil
 	}
-	d.up = u
 	select {
 	case <-u.parts.server.Ready():
 	case <-ctx.Done():
@@ -77,11 +77,12 @@ func (d *demo) run(ctx context.Context, u *up) error {
 		return err
 	}
 	defer w.close()
-	var annotating sync.WaitGroup
-	defer annotating.Wait()
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	during, stop := context.WithCancel(ctx)
 	defer stop()
-	annotating.Go(func() { d.annotate(during) }) // ends when the demo does
+	beside.Go(func() { d.annotate(during) }) // ends when the demo does
+	beside.Go(func() { d.tidy(during) })     // likewise
 	ticker := time.NewTicker(demoLook)
 	defer ticker.Stop()
 	for {

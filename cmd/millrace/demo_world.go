@@ -154,11 +154,11 @@ func (t *demoTruth) fraud(id int64) bool {
 
 // play has a replay play the demo's world in place of the project's history. A nil demo
 // leaves it as it is.
-func (d *demo) play(r *replay) {
+func (d *demo) play(u *up, r *replay) error {
 	if d == nil {
-		return
+		return nil
 	}
-	d.replay = r
+	d.up, d.replay = u, r
 	opened := 0 // the first reader is that of events, others are of labels, which come later
 	r.events = func(from int64) (eventReader, error) {
 		truth := &d.truth
@@ -179,4 +179,5 @@ func (d *demo) play(r *replay) {
 	}
 	r.before = d.before
 	r.line = d.line
+	return d.recount()
 }

@@ -253,8 +253,7 @@ func (u *up) load(ctx context.Context) (err error) {
 	}
 	u.clock = newReplayClock(u.replay.start)
 	u.replay.clock = u.clock
-	u.demo.play(u.replay)
-	return nil
+	return u.demo.play(u, u.replay)
 }
 
 // materialize loads history. Where a replay has begun before, it was loaded then.
