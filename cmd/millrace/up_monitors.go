@@ -228,7 +228,8 @@ func (m *upMonitors) verified(p *dataset.Parity) {
 // alarmTime is how a run is told the moment of an alarm.
 const alarmTime = "2006-01-02T15:04:05Z07:00"
 
-// trigger starts the pipelines that wait for an alarm, or again for another bad window of it.
+// trigger starts the pipelines that wait for an alarm, or again for another bad window of it
+// unless a run that it started goes on.
 // What was told before a crash is known by the runs that it started.
 func (m *upMonitors) trigger(e *console.AlarmChange, again bool) []string {
 	if m.pipelines == nil {
@@ -237,7 +238,13 @@ func (m *upMonitors) trigger(e *console.AlarmChange, again bool) []string {
 	runner := m.pipelines.runner
 	var starts []string
 	for _, run := range runner.Runs("") {
-		if run.Trigger["alarm"] == e.ID && (!again || run.Trigger["time"] == e.Time.Format(alarmTime)) {
+		if run.Trigger["alarm"] != e.ID {
+			continue
+		}
+		if again && !run.Status.Ended() {
+			return nil // what is made of it is not there yet
+		}
+		if !again || run.Trigger["time"] == e.Time.Format(alarmTime) {
 			starts = append(starts, run.Pipeline)
 		}
 	}
