@@ -166,10 +166,7 @@ func (t *canaryTrial) begin(ctx context.Context, state *rolloutReport, digest st
 	}
 	dir := filepath.Join(t.host.project.Models, w.Model)
 	var err error
-	if t.version, t.fresh, err = installVersion(t.call.Inputs["model"], dir, digest); err != nil {
-		return err
-	}
-	if err := t.installReference(dir); err != nil {
+	if t.version, t.fresh, err = installVersion(t.call.Inputs["model"], t.call.Inputs["reference"], dir, digest); err != nil {
 		return err
 	}
 	if t.version == state.Current {
@@ -190,22 +187,6 @@ func (t *canaryTrial) begin(ctx context.Context, state *rolloutReport, digest st
 	}
 	fmt.Fprintf(t.call.Log, "version %d of %s answers %.4g %% of %s\n", t.version, w.Model, 100*w.Share, w.Decision)
 	return nil
-}
-
-// installReference puts the reference beside the model, where the pipeline has one.
-func (t *canaryTrial) installReference(dir string) error {
-	from := t.call.Inputs["reference"]
-	if from == "" {
-		return nil
-	}
-	if info, err := os.Stat(from); err == nil && info.IsDir() {
-		from = filepath.Join(from, "reference.parquet")
-	}
-	text, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return replaceSynced(filepath.Join(dir, strconv.FormatInt(t.version, 10), "reference.parquet"), text)
 }
 
 // watch waits until there are enough decisions, the time is over, or it is certain that the

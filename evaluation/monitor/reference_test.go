@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -134,5 +135,31 @@ func TestBacktestEnds(t *testing.T) {
 	broken := errors.New("the log is broken")
 	if _, err := Backtest(t.Context(), c, ref, func() (Logged, bool, error) { return Logged{}, false, broken }, nil); !errors.Is(err, broken) {
 		t.Errorf("an error of the log: %v", err)
+	}
+}
+
+// TestReferenceWithMoreRowsThanItsSample: what is beyond the sample is not part of it, whether
+// it was cut before or not.
+func TestReferenceWithMoreRowsThanItsSample(t *testing.T) {
+	c := Config{Name: "m", Columns: []Column{{Name: "x"}}, SampleRows: 50, RowsMin: 50}
+	predictions := make([]Prediction, 300) // the sample has 200
+	for i := range predictions {
+		predictions[i] = Prediction{ID: strconv.Itoa(i), Time: int64(i + 1), Numbers: []float64{float64(i)}, Score: float64(i) / 300}
+	}
+	r, err := ReferenceOf(c, predictions, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := New(c, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range m.reference.sample {
+		if len(row.Numbers) != 2 || row.Time == 0 {
+			t.Fatalf("a row of the sample is %+v", row)
+		}
+	}
+	if n := len(m.reference.sample); n != 200 {
+		t.Errorf("the sample has %d rows", n)
 	}
 }
