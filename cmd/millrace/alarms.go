@@ -127,19 +127,7 @@ func (b *alarmBook) rewrite(all []console.AlarmChange) error {
 		}
 		text = append(append(text, line...), '\n')
 	}
-	return replaceFile(filepath.Join(b.state, alarmLines), text)
-}
-
-// replaceFile puts a file in the place of another, durably: a crash leaves one of them.
-func replaceFile(path string, text []byte) error {
-	fresh := path + ".new"
-	if err := writeSynced(fresh, text, os.O_CREATE|os.O_TRUNC); err != nil {
-		return err
-	}
-	if err := os.Rename(fresh, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return replaceSynced(filepath.Join(b.state, alarmLines), text)
 }
 
 func (b *alarmBook) takeLocked(e *console.AlarmChange) {

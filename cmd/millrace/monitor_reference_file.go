@@ -5,115 +5,100 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
-
-	"github.com/parquet-go/parquet-go"
+	"slices"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
+	"github.com/millrace-ml/millrace/featurestore/column"
+	"github.com/millrace-ml/millrace/featurestore/source"
 )
 
-// referenceWriter writes a reference for monitors: the columns, the score, and the label
-// where it is known. The file is there as a whole, or not at all.
+// referenceWriter writes a reference for monitors row by row: the columns, the score, and the
+// label where it is known. The file is there as a whole, or not at all.
 type referenceWriter struct {
-	path   string
-	file   *os.File
-	out    *parquet.GenericWriter[any]
-	leaves []int // of the columns, the score and the label
-	places parquet.Row
-	rows   int
+	out   *source.ParquetWriter
+	batch column.Batch
+	rows  int
 }
 
-// referenceGroupRows bounds the rows that are held before they are written.
-const referenceGroupRows = 65_536
+// referenceBatch is how many rows are handed on at once.
+const referenceBatch = 4096
 
 func newReferenceWriter(path string, columns []monitor.Column) (*referenceWriter, error) {
-	root := parquet.Group{}
-	names := make([]string, 0, len(columns)+2)
+	w := &referenceWriter{}
 	for _, c := range columns {
-		node := parquet.Leaf(parquet.DoubleType)
+		one := column.Column{Name: c.Name, Type: column.Float64}
 		if c.Text {
-			node = parquet.Encoded(parquet.String(), &parquet.RLEDictionary)
+			one.Type = column.String
 		}
-		root[c.Name] = parquet.Optional(node)
-		names = append(names, c.Name)
+		w.batch.Columns = append(w.batch.Columns, one)
 	}
+	var err error
+	w.out, err = openReference(path, &w.batch)
+	return w, err
+}
+
+// openReference adds the columns of score and label to those of a batch, and begins the file
+// of all of them.
+func openReference(path string, b *column.Batch) (*source.ParquetWriter, error) {
 	for _, name := range []string{monitor.ScoreColumn, monitor.LabelColumn} {
-		if _, taken := root[name]; taken {
+		if slices.ContainsFunc(b.Columns, func(c column.Column) bool { return c.Name == name }) {
 			return nil, fmt.Errorf("a feature is called %s, which is the name of another column of a reference", name)
 		}
-		root[name] = parquet.Optional(parquet.Leaf(parquet.DoubleType))
-		names = append(names, name)
+		b.Columns = append(b.Columns, column.Column{Name: name, Type: column.Float64})
 	}
-	schema := parquet.NewSchema("reference", root)
-	w := &referenceWriter{path: path, places: make(parquet.Row, len(names))}
-	for _, name := range names {
-		leaf, _ := schema.Lookup(name) // it was put there above
-		w.leaves = append(w.leaves, int(leaf.ColumnIndex))
+	columns := make([]source.ParquetColumn, len(b.Columns))
+	for i, c := range b.Columns {
+		columns[i] = source.ParquetColumn{Name: c.Name, Type: c.Type}
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	var err error
-	if w.file, err = os.Create(path + ".new"); err != nil {
-		return nil, err
-	}
-	w.out = parquet.NewGenericWriter[any](w.file, schema, parquet.Compression(&parquet.Zstd), parquet.CreatedBy("millrace", "1", ""), parquet.MaxRowsPerRowGroup(referenceGroupRows))
-	return w, nil
+	return source.NewParquetWriter(path, columns, source.WriterOptions{Workers: 1})
 }
 
 // number sets a column of the row to come; NaN is null.
-func (w *referenceWriter) number(column int, x float64) {
-	v, level := parquet.DoubleValue(x), 1
-	if math.IsNaN(x) {
-		v, level = parquet.NullValue(), 0
-	}
-	w.places[w.leaves[column]] = v.Level(0, level, w.leaves[column])
-}
+func (w *referenceWriter) number(column int, x float64) { w.batch.Columns[column].AppendNumber(x) }
 
 // text sets a column of the row to come; empty is null.
 func (w *referenceWriter) text(column int, text string) {
-	v, level := parquet.ByteArrayValue([]byte(text)), 1
 	if text == "" {
-		v, level = parquet.NullValue(), 0
+		w.batch.Columns[column].AppendNull()
+		return
 	}
-	w.places[w.leaves[column]] = v.Level(0, level, w.leaves[column])
+	w.batch.Columns[column].AppendText(clonedText(text))
 }
 
 // end ends a row, all columns of which were set but the last two.
 func (w *referenceWriter) end(score, label float64) error {
-	w.number(len(w.leaves)-2, score)
-	w.number(len(w.leaves)-1, label)
-	w.rows++
-	if _, err := w.out.WriteRows([]parquet.Row{w.places}); err != nil {
-		return err
+	n := len(w.batch.Columns)
+	w.number(n-2, score)
+	w.number(n-1, label)
+	w.batch.Rows++
+	if w.rows++; w.batch.Rows < referenceBatch {
+		return nil
 	}
-	if w.rows%referenceGroupRows == 0 {
-		return w.out.Flush()
+	return w.flush()
+}
+
+func (w *referenceWriter) flush() error {
+	err := w.out.Write(&w.batch)
+	for i := range w.batch.Columns {
+		c := &w.batch.Columns[i]
+		*c = column.Column{Name: c.Name, Type: c.Type, Numbers: c.Numbers[:0], Texts: c.Texts[:0], Nulls: c.Nulls[:0]}
 	}
-	return nil
+	w.batch.Rows = 0
+	return err
 }
 
 // close puts the file in its place, unless what was to be written failed.
 func (w *referenceWriter) close(failed error) error {
-	err := failed
-	if err == nil {
-		err = w.out.Close()
+	if failed == nil {
+		failed = w.flush()
 	}
-	if err == nil {
-		err = w.file.Sync()
+	if failed != nil {
+		return errors.Join(failed, w.out.Abort())
 	}
-	err = errors.Join(err, w.file.Close())
-	if err == nil {
-		err = os.Rename(w.path+".new", w.path)
-	}
-	if err != nil {
-		if gone := os.Remove(w.path + ".new"); !errors.Is(gone, fs.ErrNotExist) {
-			err = errors.Join(err, gone)
-		}
-		return err
-	}
-	return syncDir(filepath.Dir(w.path))
+	return w.out.Close()
 }

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/millrace-ml/millrace/engine/repository"
+	"github.com/millrace-ml/millrace/evaluation/monitor"
 	"github.com/millrace-ml/millrace/evaluation/report"
 	"github.com/millrace-ml/millrace/orchestrator"
 	millracev1 "github.com/millrace-ml/millrace/proto/millrace/v1"
@@ -89,6 +90,7 @@ func (h *taskHost) promoteKind() orchestrator.Kind {
 		Inputs: []orchestrator.Port{
 			{Name: "model", Doc: "a folder with model.onnx"},
 			{Name: "report", Optional: true, Doc: "the report that decides, as evaluate writes it"},
+			{Name: "reference", Optional: true, Doc: "what monitors compare production with, as reference writes it"},
 		},
 		Outputs: []orchestrator.Port{{Name: "record", File: "record.json", Optional: true, Doc: "the decision, as JSON"}},
 		Decode: func(with []byte) (orchestrator.Task, error) {
@@ -197,7 +199,7 @@ func (h *taskHost) deploy(ctx context.Context, c *orchestrator.Call, w *promoteW
 			return err
 		}
 	}
-	installed, fresh, err := installVersion(c.Inputs["model"], dir, p.SHA256)
+	installed, fresh, err := installVersion(c.Inputs["model"], c.Inputs["reference"], dir, p.SHA256)
 	if err != nil {
 		return err
 	}
@@ -258,9 +260,10 @@ func versionBelow(dir string, number int64) (int64, error) {
 	return below, err
 }
 
-// installVersion copies a model into a repository as the next version. A version that is
-// there already, as after a crash behind this step, is taken as it is.
-func installVersion(from, dir, digest string) (number int64, fresh bool, err error) {
+// installVersion copies a model into a repository as the next version, with the reference
+// for its monitors unless that is empty. A version that is there already, as after a crash
+// behind this step, is taken as it is, but for a reference that it lacks.
+func installVersion(from, reference, dir, digest string) (number int64, fresh bool, err error) {
 	highest, err := highestModelVersion(dir)
 	if err != nil {
 		return 0, false, err
@@ -269,7 +272,11 @@ func installVersion(from, dir, digest string) (number int64, fresh bool, err err
 		path := filepath.Join(dir, strconv.FormatInt(highest, 10), "model.onnx")
 		if text, err := os.ReadFile(path); err == nil {
 			if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) == digest {
-				return highest, false, nil
+				have := filepath.Join(filepath.Dir(path), monitor.ReferenceFileName)
+				if _, err := os.Stat(have); !errors.Is(err, fs.ErrNotExist) {
+					return highest, false, err
+				}
+				return highest, false, copyReference(reference, filepath.Dir(path))
 			}
 		}
 	}
@@ -283,7 +290,7 @@ func installVersion(from, dir, digest string) (number int64, fresh bool, err err
 	if err != nil {
 		return 0, false, err
 	}
-	if err = errors.Join(os.Chmod(stage, 0o755), copyFolder(from, stage), syncDir(stage)); err == nil {
+	if err = errors.Join(os.Chmod(stage, 0o755), copyFolder(from, stage), copyReference(reference, stage), syncDir(stage)); err == nil {
 		err = os.Rename(stage, filepath.Join(dir, strconv.FormatInt(highest+1, 10)))
 	}
 	if err != nil {
@@ -320,6 +327,18 @@ func copyFolder(from, to string) error {
 		}
 	}
 	return nil
+}
+
+// copyReference copies a reference beside a model, durably.
+func copyReference(from, dir string) error {
+	if from == "" {
+		return nil
+	}
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return replaceSynced(filepath.Join(dir, monitor.ReferenceFileName), text)
 }
 
 func writeSynced(path string, text []byte, flags int) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -99,9 +100,21 @@ func (m *upMonitors) newWatcher(spec *monitorSpec) (*watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("monitor %s: %w", spec.Name, err)
 	}
+	if err := errors.Join(removeHalves(dir, ".snapshot-*"), removeHalves(dir, ".told.*")); err != nil {
+		return nil, err
+	}
 	w := &watcher{all: m, spec: spec, dir: dir, store: store, reader: spec.reader(), name: spec.Name, known: map[string]string{}}
 	w.status.init(spec)
 	return w, nil
+}
+
+// removeHalves removes what a crash left of files that were to be put in place.
+func removeHalves(dir, pattern string) error {
+	all, err := filepath.Glob(filepath.Join(dir, pattern))
+	for _, path := range all {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
 // servedVersion is the version of a model that a policy asks for, 0 if there is none.

@@ -108,7 +108,7 @@ func (h *alarmHook) tell(ctx context.Context, e *console.AlarmChange) {
 	} else {
 		h.counts.sent.Add(1)
 	}
-	if err := replaceFile(h.path, []byte(hookKey(e))); err != nil {
+	if err := replaceSynced(h.path, []byte(hookKey(e))); err != nil {
 		h.log.Error("an alarm may be told twice", "alarm", e.ID, "error", err)
 	}
 }

@@ -9,11 +9,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"testing"
 	"time"
 
-	"github.com/millrace-ml/millrace/evaluation/monitor/profile"
 	"github.com/millrace-ml/millrace/featurestore/column"
 	"github.com/millrace-ml/millrace/featurestore/source"
 )
@@ -139,32 +138,28 @@ func TestBacktestEnds(t *testing.T) {
 	}
 }
 
-// TestReferenceSampleStays takes a snapshot, which sorts the reference's sample, of a
-// reference with more rows than the sample keeps.
-func TestReferenceSampleStays(t *testing.T) {
-	c := testConfig()
-	c.EnsureDefaults()
-	w := &world{r: rand.New(rand.NewPCG(3, 4))}
-	p, err := profile.New(c.Schema(), profile.Options{Sample: 100}, nil)
+// TestReferenceWithMoreRowsThanItsSample: what is beyond the sample is not part of it, whether
+// it was cut before or not.
+func TestReferenceWithMoreRowsThanItsSample(t *testing.T) {
+	c := Config{Name: "m", Columns: []Column{{Name: "x"}}, SampleRows: 50, RowsMin: 50}
+	predictions := make([]Prediction, 300) // the sample has 200
+	for i := range predictions {
+		predictions[i] = Prediction{ID: strconv.Itoa(i), Time: int64(i + 1), Numbers: []float64{float64(i)}, Score: float64(i) / 300}
+	}
+	r, err := ReferenceOf(c, predictions, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 150 {
-		next, _ := w.next(day0)
-		if err := p.Add(&profile.Row{Key: profile.Hash(next.ID), Time: int64(i), Numbers: append(slices.Clone(next.Numbers), next.Score), Texts: next.Texts}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	m, err := New(c, Reference{Profile: p})
+	m, err := New(c, r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.Snapshot(); err != nil {
-		t.Fatal(err)
-	}
-	for i, r := range m.reference.sample {
-		if len(r.Numbers) != len(p.Numbers) {
-			t.Fatalf("row %d of %d lost its numbers", i, len(m.reference.sample))
+	for _, row := range m.reference.sample {
+		if len(row.Numbers) != 2 || row.Time == 0 {
+			t.Fatalf("a row of the sample is %+v", row)
 		}
+	}
+	if n := len(m.reference.sample); n != 200 {
+		t.Errorf("the sample has %d rows", n)
 	}
 }
