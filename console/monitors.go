@@ -146,17 +146,18 @@ func (w windowRow) AUC() string {
 	return intervalText(q.Values[0], q.Low[0], q.High[0])
 }
 
-// Estimated is the AUC that is estimated before labels, and whether that is to be trusted.
+// Estimated is the AUC that is estimated before labels.
 func (w windowRow) Estimated() string {
 	if w.Closed == nil || w.Closed.Estimated == nil {
 		return formatNumber(math.NaN())
 	}
 	e := w.Closed.Estimated
-	text := intervalText(e.Values[0], e.Low[0], e.High[0])
-	if e.Unreliable {
-		text += ", not to be trusted"
-	}
-	return text
+	return intervalText(e.Values[0], e.Low[0], e.High[0])
+}
+
+// Doubtful says that the estimate is not to be trusted.
+func (w windowRow) Doubtful() bool {
+	return w.Closed != nil && w.Closed.Estimated != nil && w.Closed.Estimated.Unreliable
 }
 
 // End is when a window ended.

@@ -4,7 +4,6 @@ package console
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -63,8 +62,8 @@ func (c *Console) alarms() ([]AlarmChange, error) {
 	return all, err
 }
 
-// alarmLink is the page of an alarm's monitor.
-func alarmLink(a AlarmChange) string { return "/console/monitors/" + url.PathEscape(a.Monitor) }
+// alarmLink is the page of an alarm.
+func alarmLink(a AlarmChange) string { return alarmPath(a.Monitor, a.ID) }
 
 // raised are the alarms that were raised and not cleared, the newest first, each by its
 // first change.

@@ -81,6 +81,7 @@ type backtest struct {
 	config    monitor.Config
 	reference monitor.Reference
 	rows      backtestRows
+	first     *backtestRow // of rows, read already
 	source    string
 	close     []func() error
 }
@@ -114,7 +115,7 @@ func (f *backtestFlags) replay(cmd *cobra.Command, b *backtest, p *progress) (er
 	}
 	var reports []monitor.Report
 	var kept error
-	events, done := &arrivals{rows: b.rows}, int64(0)
+	events, done := &arrivals{rows: b.rows, row: b.first}, int64(0)
 	tested, err := monitor.Backtest(cmd.Context(), b.config, b.reference, func() (monitor.Logged, bool, error) {
 		if done++; done%1000 == 0 {
 			p.set("events", done, 0)
@@ -202,10 +203,11 @@ func (b *backtest) compare(ctx context.Context, f *backtestFlags) (err error) {
 	if days == 0 {
 		days = monitor.DaysDefault
 	}
-	predictions, labels, err := firstDays(ctx, b.rows, days)
+	predictions, labels, next, err := firstDays(ctx, b.rows, days)
 	if err != nil {
 		return err
 	}
+	b.first = next
 	if b.reference, err = monitor.ReferenceOf(b.config, predictions, labels); err != nil {
 		return fmt.Errorf("the first %d days as reference: %w", days, err)
 	}

@@ -3,11 +3,16 @@
 package main
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
@@ -91,26 +96,26 @@ func arrivalOf(p *monitor.Prediction) int64 {
 // firstRowsMax bounds the rows of the first days that are held as reference.
 const firstRowsMax = profile.SampleMax
 
-// firstDays reads the rows of the first days, and leaves the others. Of more than
-// firstRowsMax rows the first are taken.
-func firstDays(ctx context.Context, rows backtestRows, days int) (predictions []monitor.Prediction, labels []float64, err error) {
+// firstDays reads the rows of the first days. The row after them is next, and the others are
+// left where they are. Of more than firstRowsMax rows the first are taken.
+func firstDays(ctx context.Context, rows backtestRows, days int) (predictions []monitor.Prediction, labels []float64, next *backtestRow, err error) {
 	end := int64(math.MaxInt64)
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		r, err := rows.next()
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		if r == nil {
-			return nil, nil, usageError{fmt.Errorf("all rows are of the first %d days, which are the reference: give --reference FILE, or fewer --reference-days", days)}
+			return nil, nil, nil, usageError{fmt.Errorf("all rows are of the first %d days, which are the reference: give --reference FILE, or fewer --reference-days", days)}
 		}
 		if len(predictions) == 0 {
 			end = r.prediction.Time + int64(days)*24*time.Hour.Microseconds()
 		}
 		if r.prediction.Time >= end {
-			return predictions, labels, nil // the first row after them is left out too
+			return predictions, labels, r, nil
 		}
 		if len(predictions) < firstRowsMax && !math.IsNaN(r.prediction.Score) {
 			p := r.prediction
@@ -132,8 +137,8 @@ func (f *backtestFlags) openLog(ctx context.Context, p *project, spec *monitorSp
 		return nil, err
 	}
 	b.close = append(b.close, log.Close)
-	if spec.Reference.File != "" && f.reference == "" {
-		b.reference, err = monitor.ReferenceFile(ctx, spec.Config, spec.Reference.File, spec.Reference.Score, spec.Reference.Label)
+	if path := spec.referencePath(p); f.reference == "" && f.referenceDays == 0 && path != "" {
+		b.reference, err = referenceOf(ctx, spec, path, cmp.Or(spec.Reference.Score, monitor.ScoreColumn), cmp.Or(spec.Reference.Label, monitor.LabelColumn))
 	} else if f.referenceDays == 0 {
 		f.referenceDays = spec.Reference.Log.Days
 	}
@@ -146,6 +151,28 @@ func (f *backtestFlags) openLog(ctx context.Context, p *project, spec *monitorSp
 	return b, nil
 }
 
+// referencePath is the file that a monitor compares with: its own, or that of the newest
+// version of the model that has one; empty if there is none.
+func (m *monitorSpec) referencePath(p *project) string {
+	if m.Reference.File != "" || !m.Reference.Version {
+		return m.Reference.File
+	}
+	folder := filepath.Join(p.Models, m.model().Name)
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return "" // there is no version yet
+	}
+	newest, path := int64(0), ""
+	for _, e := range entries {
+		n, err := strconv.ParseInt(e.Name(), 10, 64)
+		file := filepath.Join(folder, e.Name(), monitor.ReferenceFileName)
+		if _, missing := os.Stat(file); err == nil && missing == nil && n > newest {
+			newest, path = n, file
+		}
+	}
+	return path
+}
+
 func endText(err error) string {
 	if err == nil {
 		return ""
@@ -155,18 +182,35 @@ func endText(err error) string {
 
 func (b *backtest) openRows(ctx context.Context, f *backtestFlags, log *offline.Log, spec *monitorSpec) error {
 	if spec.label == nil {
-		s, err := log.Scan(ctx, offline.Query{Stream: frontend.DecisionStream, Columns: predictionColumns(), From: f.from.micros(), To: f.to.micros()})
-		if err != nil {
-			return err
-		}
-		b.rows, b.close = &scannedRows{scanner: s, columns: s.Columns(), reader: spec.reader()}, append(b.close, s.Close)
-		return nil
+		return b.openScan(ctx, f, log, spec)
 	}
 	rows, err := groundtruth.Join(ctx, groundtruth.JoinOptions{Log: log, Label: spec.label, From: f.from.micros(), To: f.to.micros(), Columns: rowColumns()})
 	if err != nil {
 		return err
 	}
 	b.rows, b.close = &joinedRows{rows: rows, reader: spec.reader(), spec: spec}, append(b.close, rows.Close)
+	return nil
+}
+
+// openScan reads predictions without labels. Of the columns only those that the log has can
+// be asked for.
+func (b *backtest) openScan(ctx context.Context, f *backtestFlags, log *offline.Log, spec *monitorSpec) error {
+	q := offline.Query{Stream: frontend.DecisionStream, From: f.from.micros(), To: f.to.micros(), Columns: []string{}}
+	for _, s := range log.Streams() {
+		for _, name := range predictionColumns() {
+			if s.Stream == q.Stream && slices.ContainsFunc(s.Columns, func(c offline.Column) bool { return c.Name == name }) {
+				q.Columns = append(q.Columns, name)
+			}
+		}
+	}
+	if len(q.Columns) == 0 {
+		return usageError{errors.New("the event log has no decisions")}
+	}
+	s, err := log.Scan(ctx, q)
+	if err != nil {
+		return err
+	}
+	b.rows, b.close = &scannedRows{scanner: s, columns: s.Columns(), reader: spec.reader()}, append(b.close, s.Close)
 	return nil
 }
 

@@ -37,9 +37,9 @@ class Series {
         if (line.low) {
           const at = data.length;
           data.push(line.high, line.low);
-          const edge = { stroke: "transparent", width: 0, points: { show: false } };
+          const edge = { stroke: stroke + "55", width: 1, points: { show: false }, class: "edge" };
           shown.push({ ...edge, label: line.label + ", high" }, { ...edge, label: line.label + ", low" });
-          bands.push({ series: [at, at + 1], fill: stroke + "33" });
+          bands.push({ series: [at, at + 1], fill: stroke + "2e" });
         }
         data.push(line.values);
         shown.push({ label: line.label, stroke, width: 2, dash: i ? [6, 3] : undefined, spanGaps: false, points: { size: 4, show: line.values.length < 60 } });
