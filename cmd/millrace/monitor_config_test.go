@@ -46,7 +46,7 @@ func TestMonitorsDocument(t *testing.T) {
 	}
 }
 
-func TestMonitorMistakes(t *testing.T) {
+func TestMonitorFileMistakes(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
 		want       []string
