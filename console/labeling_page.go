@@ -39,7 +39,12 @@ type labelPageData struct {
 	Config         labelConfig
 	Heading, Guide string
 	Overlap        int
+	// Finds says that there are so many labels that one is looked for by name.
+	Finds bool
 }
+
+// labelsSeen is how many labels somebody finds without help.
+const labelsSeen = 20
 
 // Bounds of how often leases are renewed.
 const (
@@ -57,7 +62,7 @@ func (c *Console) labelPage(w http.ResponseWriter, r *http.Request, review bool)
 		return err
 	}
 	keys, commands := assignKeys(&p.Labels)
-	data := labelPageData{Heading: cmp.Or(p.Title, p.Name), Guide: p.Guide, Overlap: p.Overlap, Config: labelConfig{
+	data := labelPageData{Heading: cmp.Or(p.Title, p.Name), Guide: p.Guide, Overlap: p.Overlap, Finds: len(p.Labels.Labels) > labelsSeen, Config: labelConfig{
 		Project: p.Name, Who: who, URL: r.URL.Path + "/sync", Kind: p.Labels.Kind, Review: review, Commands: commands, Labels: []labelButton{},
 		Min: p.Labels.Min, Max: p.Labels.Max, Bounded: p.Labels.Min != 0 || p.Labels.Max != 0,
 		RenewMillis: min(max(p.Lease/3, renewMin), renewMax).Milliseconds(),

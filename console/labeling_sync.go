@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/millrace-ml/millrace/labeling"
@@ -25,10 +26,12 @@ const (
 type syncRequest struct {
 	// Who is the name that the operations were made under. Another one is refused, so that
 	// nobody's answers are sent by whoever signed in at the same browser next.
-	Who        string          `json:"who"`
-	Want       int             `json:"want"`
-	Renew      bool            `json:"renew"`
-	Count      bool            `json:"count"`
+	Who   string `json:"who"`
+	Want  int    `json:"want"`
+	Renew bool   `json:"renew"`
+	Count bool   `json:"count"`
+	// Have are the tasks that the page shows or will show.
+	Have       []string        `json:"have"`
 	Operations []syncOperation `json:"operations"`
 }
 
@@ -60,6 +63,9 @@ type syncResult struct {
 type syncResponse struct {
 	Results []syncResult `json:"results"`
 	Tasks   []shownTask  `json:"tasks"`
+	// Kept are those of Have that are not in Tasks and still wait for an answer: their lease
+	// is over, but nobody else has them.
+	Kept []string `json:"kept"`
 	// Counts are there if they were asked for.
 	Counts *syncCounts `json:"counts,omitempty"`
 }
@@ -87,7 +93,7 @@ func (c *Console) sync(w http.ResponseWriter, r *http.Request, review bool) erro
 		return err
 	}
 	desk := desk{store: c.options.Labeling, project: p, who: who, review: review}
-	out := syncResponse{Results: []syncResult{}, Tasks: []shownTask{}}
+	out := syncResponse{Results: []syncResult{}, Tasks: []shownTask{}, Kept: []string{}}
 	for i := range in.Operations {
 		result := desk.do(r.Context(), &in.Operations[i])
 		out.Results = append(out.Results, result)
@@ -130,6 +136,8 @@ func readSync(r *http.Request, who string) (*syncRequest, error) {
 		return nil, &problem{http.StatusConflict, fmt.Sprintf("This was said by %q, and you are %q: load the page again.", shorten(in.Who, 80), who)}
 	case len(in.Operations) > syncOperationsMax:
 		return nil, invalid("%d operations at once; at most %d are taken.", len(in.Operations), syncOperationsMax)
+	case len(in.Have) > labeling.HeldMax:
+		return nil, invalid("%d tasks shown; one person can have %d.", len(in.Have), labeling.HeldMax)
 	case in.Want < 0 || in.Want > labeling.HeldMax:
 		return nil, invalid("%d tasks wanted; one person can have 0 to %d.", in.Want, labeling.HeldMax)
 	}
@@ -255,6 +263,12 @@ func (d *desk) hand(ctx context.Context, in *syncRequest, out *syncResponse) err
 			out.Tasks = append(out.Tasks, showTask(d.project, &tasks[i], d.review))
 		}
 	}
+	for _, id := range in.Have {
+		handed := slices.ContainsFunc(out.Tasks, func(t shownTask) bool { return t.ID == id })
+		if !handed && d.waits(id) {
+			out.Kept = append(out.Kept, id)
+		}
+	}
 	if !in.Count {
 		return nil
 	}
@@ -269,4 +283,30 @@ func (d *desk) hand(ctx context.Context, in *syncRequest, out *syncResponse) err
 		}
 	}
 	return nil
+}
+
+// waits says whether a task that the person had still waits for their answer.
+func (d *desk) waits(id string) bool {
+	v, err := d.store.Task(d.project.Name, id)
+	if err != nil {
+		return false // it is not there any more
+	}
+	taken := 0
+	for who := range v.Leases {
+		if who != d.who {
+			taken++
+		}
+	}
+	if d.review {
+		return taken == 0 && v.Status == labeling.StatusReview
+	}
+	for i := range v.Annotations {
+		switch a := &v.Annotations[i]; {
+		case a.Annotator == d.who && a.Kind != labeling.KindPostpone:
+			return false // said already, perhaps in another tab
+		case a.Annotator != d.who && a.Kind == labeling.KindAnnotation:
+			taken++
+		}
+	}
+	return v.Status == labeling.StatusGold || v.Status == labeling.StatusOpen && taken < d.project.Overlap
 }

@@ -7,6 +7,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -66,7 +68,7 @@ type shownAnswer struct {
 // does not leave the server.
 func showTask(p *labeling.Project, a *labeling.Assignment, review bool) shownTask {
 	t := &a.Task
-	s := shownTask{ID: t.ID, Rest: readFields(t.Data), Chosen: whyChosen(t.Chosen), Before: a.Before, Free: a.Expires.IsZero()}
+	s := shownTask{ID: t.ID, Rest: withoutKnown(readFields(t.Data), t), Chosen: whyChosen(t.Chosen), Before: a.Before, Free: a.Expires.IsZero()}
 	if !t.At.IsZero() {
 		s.At = t.At.UTC().Format(time.RFC3339)
 	}
@@ -119,6 +121,14 @@ func whyChosen(c *labeling.Chosen) string {
 	return why
 }
 
+// withoutKnown leaves out what stands above the fields anyway: the task's id and time.
+func withoutKnown(all []field, t *labeling.Task) []field {
+	return slices.DeleteFunc(all, func(f field) bool {
+		at, err := time.Parse(time.RFC3339Nano, f.Text)
+		return f.Text == t.ID || err == nil && at.Equal(t.At)
+	})
+}
+
 // takeMain moves the text to read out of the fields: the one that spans are in, one that is
 // called so, or the longest.
 func (s *shownTask) takeMain(text string) {
@@ -160,12 +170,12 @@ func (s *shownTask) summary() string {
 }
 
 // readFields are the fields of a task's data in their order, those of objects among them in
-// the place of the object. Numbers stay as they are written.
+// the place of the object. Numbers stay as they are written, but for long fractions.
 func readFields(data json.RawMessage) []field {
 	var all []field
 	walkObject(data, "", 3, func(name string, raw json.RawMessage) {
 		if len(all) < taskFieldsMax {
-			all = append(all, field{name: name, Text: plainText(raw)})
+			all = append(all, field{name: name, Text: cmp.Or(plainTime(name, raw), plainText(raw))})
 		}
 	})
 	ends := map[string]int{}
@@ -219,6 +229,16 @@ func asObject(raw json.RawMessage) json.RawMessage {
 	return nil
 }
 
+// plainTime is the time that a whole number of microseconds is, as those of the event log,
+// where the name says so and the number is one of our time; else empty.
+func plainTime(name string, raw json.RawMessage) string {
+	micros, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil || !strings.Contains(name, "time") || micros < 5e14 || micros > 5e15 {
+		return ""
+	}
+	return time.UnixMicro(micros).UTC().Format(time.RFC3339Nano)
+}
+
 // plainText is a value as people read it.
 func plainText(raw json.RawMessage) string {
 	var text string
@@ -232,6 +252,10 @@ func plainText(raw json.RawMessage) string {
 		return "yes"
 	case "false":
 		return "no"
+	}
+	// What has many digits behind the point was computed, and nobody reads them all.
+	if x, err := strconv.ParseFloat(string(raw), 64); err == nil && len(raw) > 10 && bytes.ContainsAny(raw, ".eE") {
+		return strconv.FormatFloat(x, 'g', 6, 64)
 	}
 	return string(raw)
 }

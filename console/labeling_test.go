@@ -14,7 +14,9 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/millrace-ml/millrace/featurestore/offline"
 	"github.com/millrace-ml/millrace/labeling"
@@ -24,7 +26,11 @@ import (
 type desks struct {
 	*httptest.Server
 	store *labeling.Store
+	// ahead is how far the store's clock is before the machine's, in nanoseconds.
+	ahead atomic.Int64
 }
+
+func (d *desks) now() time.Time { return time.Now().Add(time.Duration(d.ahead.Load())) }
 
 // fullStore takes nothing any more.
 type fullStore struct{ Labeling }
@@ -39,13 +45,13 @@ func newDesks(t *testing.T, access Access, wrap func(Labeling) Labeling) *desks 
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := labeling.Open(context.Background(), labeling.Options{Log: log})
-	if err != nil {
+	d := &desks{}
+	if d.store, err = labeling.Open(context.Background(), labeling.Options{Log: log, Now: d.now}); err != nil {
 		t.Fatal(err)
 	}
-	var shown Labeling = store
+	var shown Labeling = d.store
 	if wrap != nil {
-		shown = wrap(store)
+		shown = wrap(d.store)
 	}
 	c, err := New(Options{Project: evil, Labeling: shown, Audit: &memoryTrail{}, Access: access})
 	if err != nil {
@@ -53,7 +59,7 @@ func newDesks(t *testing.T, access Access, wrap func(Labeling) Labeling) *desks 
 	}
 	mux := http.NewServeMux()
 	c.Routes(mux)
-	d := &desks{Server: httptest.NewServer(mux), store: store}
+	d.Server = httptest.NewServer(mux)
 	t.Cleanup(func() {
 		d.Close()
 		if err := log.Close(); err != nil {
@@ -257,6 +263,43 @@ func TestLabelingSync(t *testing.T) {
 	}
 }
 
+// TestLabelingKept has leases that ran out: the page keeps a task until somebody else has it.
+func TestLabelingKept(t *testing.T) {
+	d := newDesks(t, labellers, nil)
+	d.define(t, labeling.Project{Name: "review", Labels: fraudSet})
+	ctx := context.Background()
+	ann := d.person(t, "a"+secret)
+	kept := func(operations ...syncOperation) (any, []any) {
+		out := d.sync(t, ann, "/console/labeling/review", syncRequest{Who: "ann", Want: 2, Have: []string{"a", "b", "gone"}, Operations: operations})
+		return out["kept"], out["results"].([]any)
+	}
+	if got, _ := kept(); !reflect.DeepEqual(got, []any{}) { // they are in what is handed out
+		t.Errorf("with leases: %v", got)
+	}
+	d.ahead.Store(int64(time.Hour))
+	urgent := []labeling.Task{{ID: "c", Data: json.RawMessage(`{}`)}, {ID: "d", Data: json.RawMessage(`{}`)}}
+	for i := range urgent {
+		urgent[i].Priority = 1
+	}
+	if _, err := d.store.Add(ctx, "review", urgent); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := kept(); !reflect.DeepEqual(got, []any{"a", "b"}) {
+		t.Errorf("leases over: %v", got)
+	}
+	if got, err := d.store.Lease(ctx, "review", "ben", 1); err != nil || got[0].Task.ID != "a" {
+		t.Fatalf("ben: %+v, %v", got, err)
+	}
+	got, results := kept(syncOperation{ID: "1", Do: "submit", Task: "b", Value: labeling.Choose("fraud")})
+	if r := results[0].(map[string]any); len(got.([]any)) != 0 || r["ok"] != true || r["note"] != nil {
+		t.Errorf("one is with ben, one is said: %v, %v", got, r)
+	}
+	got, results = kept(syncOperation{ID: "2", Do: "submit", Task: "a", Value: labeling.Choose("fraud")})
+	if r := results[0].(map[string]any); len(got.([]any)) != 0 || r["ok"] != true || !strings.Contains(fmt.Sprint(r["note"]), "one more opinion") {
+		t.Errorf("said of a task that ben has: %v, %v", got, r)
+	}
+}
+
 // TestLabelingRetry has a store that is full: what was said is not dropped, nor what comes
 // after it taken before it.
 func TestLabelingRetry(t *testing.T) {
@@ -304,14 +347,18 @@ func TestAssignKeys(t *testing.T) {
 }
 
 func TestReadFields(t *testing.T) {
-	data := json.RawMessage(`{"facts": "{\"merchant\": {\"name\": \"x\"}, \"big\": 12345678901234567890}", "b": {"name": null}, "card_age.days": true, "list": [1, {"a": 2}]}`)
+	data := json.RawMessage(`{"facts": "{\"merchant\": {\"name\": \"x\"}, \"big\": 12345678901234567890}", "b": {"name": null}, "card_age.days": true, "list": [1, {"a": 2}], "share": 0.30000000000000004, "event_timestamp": 1770465165000000}`)
 	var got []string
 	for _, f := range readFields(data) {
 		got = append(got, f.Title+"="+f.Text)
 	}
-	want := []string{"Facts merchant name=x", "Big=12345678901234567890", "B name=–", "Days=yes", `List=[1, {"a": 2}]`}
+	want := []string{"Facts merchant name=x", "Big=12345678901234567890", "B name=–", "Days=yes", `List=[1, {"a": 2}]`, "Share=0.3", "Event timestamp=2026-02-07T11:52:45Z"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("fields: %q, want %q", got, want)
+	}
+	task := labeling.Task{ID: "p-1", At: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)}
+	if rest := withoutKnown([]field{{Text: "p-1"}, {Text: "2026-01-02T03:04:05.000006Z"}, {Text: "2026-01-02T03:04:05Z"}}, &task); len(rest) != 1 {
+		t.Errorf("left: %q", rest)
 	}
 	s := shownTask{Rest: []field{{"a", "A", "short text"}, {"b", "B", strings.Repeat("long text ", 60)}, {"c", "C", strings.Repeat("x", 600)}}}
 	s.takeMain("")

@@ -30,6 +30,7 @@ type child struct {
 	command *exec.Cmd
 	address string
 	http    string
+	metrics string
 	log     tail
 	began   time.Time
 	exited  chan struct{}
@@ -60,7 +61,7 @@ func (t *tail) String() string {
 
 // start starts a server on free ports of this machine. The caller stops it.
 func (l *Lab) start(args ...string) (*child, error) {
-	ports := make([]int, 2)
+	ports := make([]int, 3)
 	for i := range ports {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -71,9 +72,10 @@ func (l *Lab) start(args ...string) (*child, error) {
 	}
 	c := &child{
 		address: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0])), http: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[1])),
-		exited: make(chan struct{}),
+		metrics: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[2])),
+		exited:  make(chan struct{}),
 	}
-	args = append(args, fmt.Sprintf("--grpc-port=%d", ports[0]), fmt.Sprintf("--http-port=%d", ports[1]), "--metrics-port=0")
+	args = append(args, fmt.Sprintf("--grpc-port=%d", ports[0]), fmt.Sprintf("--http-port=%d", ports[1]), fmt.Sprintf("--metrics-port=%d", ports[2]))
 	c.command = exec.Command(l.Binary, args...)
 	c.command.Stdout, c.command.Stderr = &c.log, &c.log
 	return c, nil

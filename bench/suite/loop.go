@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/millrace-ml/millrace/bench/features"
 	"github.com/millrace-ml/millrace/bench/loop"
 	"github.com/millrace-ml/millrace/bench/report"
 )
@@ -42,6 +43,11 @@ var loopScenarios = []scenario{
 		name: "estimates",
 		rows: []promise{{"payments, AUC estimated before labels: mean error of weeks", report.AtMost(0.02)}},
 		run:  inLoop(loop.Estimates),
+	},
+	{
+		name: "hotpath",
+		rows: []promise{{"decisions/s with a monitor over without, unary, 32 in flight", report.AtLeast(0.97)}},
+		run:  inFeatures(features.Monitored),
 	},
 	{
 		name: "outcomes",

@@ -33,7 +33,7 @@ under feedback say which of it is the label of which decision.`,
 		RunE: showHelp,
 	}
 	cmd.PersistentFlags().BoolVar(&o.json, "json", false, "answer in JSON instead of a table")
-	cmd.AddCommand(o.importCommand(), o.getCommand(), o.joinCommand())
+	cmd.AddCommand(o.labelsCommand(), o.importCommand(), o.getCommand(), o.joinCommand())
 	return cmd
 }
 

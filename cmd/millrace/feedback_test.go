@@ -170,6 +170,7 @@ func TestFeedback(t *testing.T) {
 	for i := range 6 {
 		ids = append(ids, w.decide(i, i))
 	}
+	w.checkLabels()
 	w.checkGuide(ids[0])
 	w.checkContradiction(ids[1])
 	w.checkBadInput(ids[2])
@@ -182,6 +183,32 @@ func TestFeedback(t *testing.T) {
 	w.stop()
 	w.checkJoin(ids, out)
 	w.checkUnmatched()
+}
+
+// checkLabels prints the labels, and those of a project with mistakes.
+func (w *feedbackWorld) checkLabels() {
+	shown := w.command(exitOK, "labels", w.dir)
+	for _, want := range []string{"bad    order     outcome  is_fraud  bool  1d      false", "chargeback 20, reviewer 10, * 1", "customer_id within 1h", "liked  order     user"} {
+		if !strings.Contains(shown, want) {
+			w.t.Errorf("labels lacks %q:\n%s", want, shown)
+		}
+	}
+	second := w.write("more.yaml", "labels:\n  bad: {decision: order, name: n, window: 1d}\n  other: {decision: nope, name: n, window: 1d}\n  third: {decision: order, name: n, window: 1d, match: {entity: [terminal_id], within: 1h}}\n")
+	p, err := loadProject(w.dir)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p.Feedback = append(p.Feedback, second, second+".missing")
+	_, policies, err := p.catalog()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_, err = p.labels(policies)
+	for _, want := range []string{"more.yaml:2:3: labels.bad: ", "has a label of this name", `more.yaml:3:11: labels.other.decision: "nope" is not defined; there is order`, `more.yaml:4:57: labels.third.match.entity[0]: decision order has no fact "terminal_id"`, ".missing"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			w.t.Errorf("mistakes lack %q:\n%v", want, err)
+		}
+	}
 }
 
 // checkGuide runs the requests of docs/guides/feedback.md.

@@ -39,35 +39,36 @@ func (p *project) labels(policies []*policy.Policy) ([]*groundtruth.Definition, 
 			continue
 		}
 		for _, d := range found {
-			bad := labelProblems(d, policies)
-			if other, ok := file[d.Name]; ok {
-				bad = append(bad, fmt.Errorf("%s has a label of this name", other))
+			bad := func(within, format string, values ...any) {
+				wrong = append(wrong, groundtruth.MistakeAt(path, text, "labels."+d.Name+within, fmt.Sprintf(format, values...)))
 			}
-			for _, problem := range bad {
-				wrong = append(wrong, groundtruth.MistakeAt(path, text, d.Name, problem))
+			if other, ok := file[d.Name]; ok {
+				bad("", "%s has a label of this name", other)
 			}
 			file[d.Name] = path
+			checkLabel(d, policies, bad)
 		}
 		all = append(all, found...)
 	}
 	return all, errors.Join(wrong...)
 }
 
-// labelProblems holds a label to the decisions that there are.
-func labelProblems(d *groundtruth.Definition, policies []*policy.Policy) (wrong []error) {
+// checkLabel holds a label to the decisions that there are. bad takes the path within the
+// label and what is wrong there.
+func checkLabel(d *groundtruth.Definition, policies []*policy.Policy, bad func(within, format string, values ...any)) {
 	if !labelName.MatchString(d.Name) {
-		wrong = append(wrong, fmt.Errorf("a name has letters, digits, _ and -, and 64 of them at most"))
+		bad("", "a name has letters, digits, _ and -, and 64 of them at most")
 	}
 	at := slices.IndexFunc(policies, func(p *policy.Policy) bool { return p.Name == d.Decision })
 	if at < 0 {
-		return append(wrong, fmt.Errorf("decision: %q is not defined; there is %s", d.Decision, decisionNames(policies)))
+		bad(".decision", "%q is not defined; there is %s", d.Decision, decisionNames(policies))
+		return
 	}
 	for i, key := range d.Entity {
 		if !slices.ContainsFunc(policies[at].Facts, func(f definition.Field) bool { return f.Name == key }) {
-			wrong = append(wrong, fmt.Errorf("match.entity[%d]: decision %s has no fact %q that a prediction could be found by", i, d.Decision, key))
+			bad(fmt.Sprintf(".match.entity[%d]", i), "decision %s has no fact %q that a prediction could be found by", d.Decision, key)
 		}
 	}
-	return wrong
 }
 
 func decisionNames(policies []*policy.Policy) string {

@@ -150,8 +150,7 @@ func (w *watcher) open(ctx context.Context, r monitor.Reference) error {
 	w.clock = 0
 	w.status.begin(w)
 	w.status.wait("the log is read")
-	to := min(w.all.events.Durable(), w.mark.next-1)
-	if err := w.catchUp(ctx, 0, to); err != nil {
+	if err := w.catchUp(ctx, 0); err != nil {
 		return err
 	}
 	if err := w.reconcile(w.mark.now, "the monitor began anew, and does not find it"); err != nil {
@@ -224,11 +223,14 @@ func (w *watcher) reach(now int64) int64 {
 	return from - from%longest.Microseconds()
 }
 
-// catchUp reads records that the log cannot hand out one after the other any more, or that
-// were read before: predictions by their time, and labels as they are known now. A label that
-// was corrected meanwhile is the corrected one from the beginning.
-func (w *watcher) catchUp(ctx context.Context, after, to uint64) error {
-	now := max(w.mark.now, w.clock)
+// catchUp reads records up to the mark that the log cannot hand out one after the other any
+// more, or that were read before: predictions by their time, and labels as they are known
+// now. A label that was corrected meanwhile is the corrected one from the beginning.
+func (w *watcher) catchUp(ctx context.Context, after uint64) error {
+	to, now := w.mark.next-1, max(w.mark.now, w.clock)
+	if err := w.all.events.WaitDurable(ctx, to); err != nil {
+		return err
+	}
 	from := w.reach(now)
 	labels, err := w.labels(ctx, from, now)
 	if err != nil {

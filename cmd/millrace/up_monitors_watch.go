@@ -150,7 +150,7 @@ func (w *watcher) step(ctx context.Context) (more bool, err error) {
 	if err := w.read(ctx, to); err != nil {
 		return false, err
 	}
-	if to+1 >= w.mark.next {
+	if w.tail.After()+1 >= w.mark.next {
 		if err := w.settle(); err != nil {
 			return false, err
 		}
@@ -191,7 +191,7 @@ func (w *watcher) read(ctx context.Context, to uint64) error {
 		return nil
 	})
 	if errors.Is(err, offline.ErrTooOld) { // what is behind is in partitions already
-		return w.catchUp(ctx, w.tail.After(), to)
+		return w.catchUp(ctx, w.tail.After())
 	}
 	if err != nil {
 		return err

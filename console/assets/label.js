@@ -7,14 +7,14 @@ const outboxMax = 64; // at most 16 tasks are handed out ahead, so this leaves r
 const historyMax = 50;
 const tasksAhead = 5; // as many as somebody quick does while a slow server answers
 const idlePoll = 10000;
-const countEvery = 10000;
+const countEvery = 3000;
 const activeFor = 300000; // leases are renewed for who did something in the last five minutes
 
 class Desk {
   constructor(config) {
     this.config = config;
     this.parts = {};
-    for (const id of ["counts", "unsent", "problems", "said", "task-title", "nothing", "shown", "chosen", "read", "guess", "answers", "fields", "number", "spans", "comment", "help", "keys-on"]) {
+    for (const id of ["counts", "unsent", "problems", "said", "task-title", "nothing", "shown", "chosen", "read", "guess", "answers", "fields", "number", "spans", "comment", "find", "help", "keys-on"]) {
       this.parts[id] = document.getElementById(id);
     }
     this.choices = [...document.querySelectorAll("[data-label]")];
@@ -68,9 +68,10 @@ class Desk {
     this.wanted = Math.min(Math.max(tasksAhead, this.tasks.length), 16);
     const renew = now - this.renewed >= this.config.renew_ms && now - this.active < activeFor;
     const count = now - this.counted >= countEvery;
+    if (count) this.uncounted = false;
     if (renew) this.renewed = now;
     if (count) this.counted = now;
-    return { want: this.wanted, renew, count };
+    return { want: this.wanted, renew, count, have: this.tasks.slice(0, 16).map((t) => t.id) };
   }
 
   tick() {
@@ -78,7 +79,8 @@ class Desk {
     if (document.hidden || this.sender.wait) return; // the sender tries again by itself
     const renew = this.tasks.length && now - this.renewed >= this.config.renew_ms && now - this.active < activeFor;
     const look = !this.tasks.length && now - this.looked >= idlePoll;
-    if (renew || look) {
+    const count = this.uncounted && now - this.counted >= countEvery;
+    if (renew || look || count) {
       this.looked = now;
       this.sender.soon();
     }
@@ -105,23 +107,23 @@ class Desk {
       this.counts = told.counts;
       for (const o of this.outbox.list()) this.counts.today += o.do === "undo" ? -1 : o.do === "postpone" ? 0 : 1;
     }
-    this.merge(told.tasks);
+    this.merge(told.tasks, new Set(told.kept));
     this.drawCounts();
     this.drawLink();
   }
 
   // merge brings the tasks in memory in line with those that the server says we have. What
   // was said meanwhile is not there yet.
-  merge(handed) {
+  merge(handed, kept) {
     const waiting = new Map(this.outbox.list().map((o) => [o.task, o.do]));
     const answered = (id) => waiting.has(id) && waiting.get(id) !== "undo";
     const ours = new Set(handed.map((t) => t.id));
     const all = handed.length < this.wanted;
     const first = this.tasks[0];
-    const lost = (t) => all && !ours.has(t.id) && !t.free && waiting.get(t.id) !== "undo";
+    const lost = (t) => all && !ours.has(t.id) && !kept.has(t.id) && !t.free && waiting.get(t.id) !== "undo";
     this.tasks = this.tasks.filter((t) => !lost(t));
     const known = new Set(this.tasks.map((t) => t.id));
-    for (const t of handed) if (!known.has(t.id) && !answered(t.id)) this.tasks.push(t);
+    for (const t of handed) if (!known.has(t.id) && !answered(t.id) && this.tasks.length < this.wanted) this.tasks.push(t);
     if (this.tasks[0] === first) {
       if (!first) this.waiting();
       return;
@@ -193,6 +195,7 @@ class Desk {
       if (this.config.review) this.counts.review = Math.max(0, this.counts.review - 1);
     }
     this.show();
+    this.uncounted = true;
     this.say(said + ". " + (this.tasks[0] ? "Next: " + this.tasks[0].summary : "No task is here yet."));
     this.drawCounts();
     this.drawLink();
@@ -224,6 +227,7 @@ class Desk {
       return;
     }
     this.storeHistory();
+    this.uncounted = true;
     if (this.counts) this.counts.today = Math.max(0, this.counts.today - 1);
     this.tasks = this.tasks.filter((t) => t.id !== last.id);
     if (last.task) {
@@ -315,7 +319,35 @@ class Desk {
     this.taken = 0;
     this.parts.comment.value = "";
     if (this.parts.number) this.parts.number.value = "";
+    if (this.parts.find && this.parts.find.value) {
+      this.parts.find.value = "";
+      this.find();
+    }
     this.drawDraft();
+  }
+
+  // find shows the labels whose titles have the words that are looked for, and returns the first.
+  find() {
+    const words = this.parts.find.value.toLowerCase().split(/\s+/);
+    let first = null;
+    for (const [i, button] of this.choices.entries()) {
+      const title = this.config.labels[i].title.toLowerCase();
+      button.hidden = !words.every((w) => title.includes(w));
+      if (!button.hidden && !first) first = this.config.labels[i];
+    }
+    return first;
+  }
+
+  // findKey handles the keys of the field in which labels are looked for.
+  findKey(event) {
+    if (event.key !== "Enter" && event.key !== "Escape") return;
+    const label = event.key === "Enter" && this.find();
+    this.instead(event, () => {
+      this.parts.find.value = "";
+      this.find();
+      this.parts.find.blur();
+      if (label) this.choose(label, event);
+    });
   }
 
   // ---- what is seen ----
@@ -443,6 +475,7 @@ class Desk {
     for (const [i, button] of this.choices.entries()) button.addEventListener("click", (event) => this.choose(this.config.labels[i], event));
     for (const button of document.querySelectorAll("[data-command]")) button.addEventListener("click", (event) => this.command(button.dataset.command, event));
     document.addEventListener("keydown", (event) => this.key(event));
+    if (this.parts.find) this.parts.find.addEventListener("input", () => this.find());
     document.addEventListener("pointerdown", () => { this.active = Date.now(); });
     window.addEventListener("beforeunload", (event) => { if (!this.outbox.kept && this.outbox.size) event.preventDefault(); });
     const on = this.parts["keys-on"];
@@ -474,14 +507,16 @@ class Desk {
       if (event.key === "z" && !typing) this.instead(event, () => this.undo());
       return;
     }
+    if (target === this.parts.find) return this.findKey(event);
     if (typing) return;
     if (this.editKey(event)) return;
     if (!this.parts["keys-on"].checked || event.repeat) return;
-    const label = this.find(event.key);
+    const label = this.labelOf(event.key);
     if (label) return this.instead(event, () => this.choose(label, event));
     for (const [name, key] of Object.entries(this.config.commands)) {
       if (key && (key === event.key || key === event.key.toLowerCase())) return this.instead(event, () => this.command(name, event));
     }
+    if (this.parts.find && event.key === "/") return this.instead(event, () => this.parts.find.focus());
     if (this.parts.number && /^[-+.,0-9]$/.test(event.key)) this.parts.number.focus();
   }
 
@@ -490,8 +525,8 @@ class Desk {
     act();
   }
 
-  // find is the label of a key; the same letter in the other case counts if nothing else has it.
-  find(key) {
+  // labelOf is the label of a key; the same letter in the other case counts if nothing else has it.
+  labelOf(key) {
     const { labels } = this.config;
     return labels.find((l) => l.key === key) || labels.find((l) => l.key && l.key === key.toLowerCase());
   }

@@ -3,8 +3,14 @@
 package browser_test
 
 import (
+	"context"
+	"fmt"
+	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp/kb"
 
@@ -181,6 +187,91 @@ func TestTwoLabellers(t *testing.T) {
 	}
 	if countValue(saidAnn, fraud) != 4 || countValue(saidBen, genuine) != 4 {
 		t.Errorf("ann said %v, ben %v", saidAnn, saidBen)
+	}
+}
+
+// TestSlowServer has a server that does not answer for a while: the next tasks are there all
+// the same, and the answers arrive when it does.
+func TestSlowServer(t *testing.T) {
+	slow := make(chan struct{})
+	release := sync.OnceFunc(func() { close(slow) })
+	var hold atomic.Bool
+	s := newSite(t, alone, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if hold.Load() {
+				<-slow
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	t.Cleanup(release)
+	s.payments(t, labeling.Project{Name: "review", Labels: fraudOrNot}, 8)
+	page := browser.Visitor(t).Open(t, s.URL+"/console/labeling/review")
+	page.Wait(t, `desk.tasks.length >= 5 && `+settled)
+	hold.Store(true)
+	for _, next := range []string{"p001", "p002", "p003", "p004"} {
+		page.Keys(t, "f")
+		page.Wait(t, `document.getElementById("task-title").textContent.includes("`+next+`")`)
+	}
+	if said := s.said(t, "review", "local"); len(said) != 0 {
+		t.Fatalf("the server did not answer yet, and the store has %v", said)
+	}
+	var took []float64
+	page.Wait(t, `performance.getEntriesByName("key to next task").length === 4`)
+	page.Eval(t, `performance.getEntriesByName("key to next task").map((m) => m.duration)`, &took)
+	t.Logf("from a key to the next task while the server does not answer, in ms: %.1f", took)
+	release()
+	page.Wait(t, settled)
+	if said := s.said(t, "review", "local"); countValue(said, fraud) != 4 {
+		t.Errorf("then: %v", said)
+	}
+}
+
+// TestLeaseOver lets the leases of a page run out and gives the tasks to somebody else: what
+// is said is kept, and the person is told.
+func TestLeaseOver(t *testing.T) {
+	s := newSite(t, people, nil)
+	s.payments(t, labeling.Project{Name: "review", Labels: fraudOrNot}, 8)
+	page := s.signIn(t, "ann", "/console/labeling/review")
+	page.Wait(t, `desk.tasks.length >= 5 && `+settled)
+	s.ahead.Store(int64(time.Hour))
+	if all, err := s.store.Lease(context.Background(), "review", "ben", 8); err != nil || len(all) != 8 {
+		t.Fatalf("ben has %d tasks, %v", len(all), err)
+	}
+	page.Keys(t, "f")
+	page.Wait(t, settled)
+	page.Wait(t, `desk.tasks.length === 0 && document.getElementById("nothing").textContent.startsWith("Nothing left to label now")`)
+	text := page.Text(t, "#problems")
+	for _, want := range []string{"The lease of task p000 was over", "kept as one more opinion", "The task that you looked at went to somebody else"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page says %q, without %q", text, want)
+		}
+	}
+	if said := s.said(t, "review", "ann"); len(said) != 1 || said["p000"] != fraud {
+		t.Errorf("ann said %v", said)
+	}
+	page.Check(t, "label-lease-over")
+}
+
+// TestManyLabels finds a label by its name where there are more than keys.
+func TestManyLabels(t *testing.T) {
+	s := newSite(t, alone, nil)
+	var set labeling.LabelSet
+	set.Kind = labeling.Single
+	for i := range 77 {
+		set.Labels = append(set.Labels, labeling.Label{Name: fmt.Sprintf("intent %d", i)})
+	}
+	s.payments(t, labeling.Project{Name: "intents", Labels: set}, 2)
+	page := browser.Visitor(t).Open(t, s.URL+"/console/labeling/intents")
+	page.Wait(t, `desk.tasks.length === 2`)
+	page.Keys(t, "/")
+	page.Keys(t, "76")
+	page.Check(t, "label-many")
+	page.Keys(t, kb.Enter)
+	page.Keys(t, "9")
+	page.Wait(t, settled)
+	if said := s.said(t, "intents", "local"); said["p000"] != `{"choices":["intent 76"]}` || said["p001"] != `{"choices":["intent 8"]}` {
+		t.Errorf("said: %v", said)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,7 +59,11 @@ var alone = console.Access{Local: true}
 type site struct {
 	*httptest.Server
 	store *labeling.Store
+	// ahead is how far the store's clock is before the machine's, in nanoseconds.
+	ahead atomic.Int64
 }
+
+func (s *site) now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
 // newSite serves the console. Wrap may be nil; it stands before the console's handler.
 func newSite(t *testing.T, access console.Access, wrap func(http.Handler) http.Handler) *site {
@@ -67,11 +72,11 @@ func newSite(t *testing.T, access console.Access, wrap func(http.Handler) http.H
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := labeling.Open(context.Background(), labeling.Options{Log: log})
-	if err != nil {
+	s := &site{}
+	if s.store, err = labeling.Open(context.Background(), labeling.Options{Log: log, Now: s.now}); err != nil {
 		t.Fatal(err)
 	}
-	c, err := console.New(console.Options{Project: "cards", Version: "test", Labeling: store, Audit: &trail{}, Access: access})
+	c, err := console.New(console.Options{Project: "cards", Version: "test", Labeling: s.store, Audit: &trail{}, Access: access})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +86,7 @@ func newSite(t *testing.T, access console.Access, wrap func(http.Handler) http.H
 	if wrap != nil {
 		handler = wrap(mux)
 	}
-	s := &site{Server: httptest.NewServer(handler), store: store}
+	s.Server = httptest.NewServer(handler)
 	t.Cleanup(func() {
 		s.Close()
 		if err := log.Close(); err != nil {

@@ -124,7 +124,7 @@ func newReference(c *Config, r Reference) (*reference, error) {
 		return nil, fmt.Errorf("%w: the reference has the columns %v, the configuration %v", ErrConfig, r.Profile.Schema, schema)
 	}
 	own := &reference{profile: &profile.Profile{}, rows: len(r.Scores)}
-	own.base = newBase(c, r.Profile) // first: it cuts the sample, whose rows a copy shares
+	own.base = newBase(c, r.Profile) // before it is copied: it cuts the sample, which a copy shares
 	*own.profile = *r.Profile
 	own.profile.Options.Sample = c.SampleRows // windows are made like it
 	if len(r.Scores) == 0 {

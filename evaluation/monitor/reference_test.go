@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -137,31 +138,28 @@ func TestBacktestEnds(t *testing.T) {
 	}
 }
 
-// TestReferenceLarger has a reference of more rows than its sample keeps, but fewer than
-// make it cut by itself.
-func TestReferenceLarger(t *testing.T) {
-	c := testConfig()
-	w := world{r: rand.New(rand.NewPCG(1, 9))}
-	var predictions []Prediction
-	var labels []float64
-	for i := range 6 * c.SampleRows {
-		p, l := w.next(day0 - hour)
-		p.ID = fmt.Sprint("reference", i)
-		predictions, labels = append(predictions, p), append(labels, l)
+// TestReferenceWithMoreRowsThanItsSample: what is beyond the sample is not part of it, whether
+// it was cut before or not.
+func TestReferenceWithMoreRowsThanItsSample(t *testing.T) {
+	c := Config{Name: "m", Columns: []Column{{Name: "x"}}, SampleRows: 50, RowsMin: 50}
+	predictions := make([]Prediction, 300) // the sample has 200
+	for i := range predictions {
+		predictions[i] = Prediction{ID: strconv.Itoa(i), Time: int64(i + 1), Numbers: []float64{float64(i)}, Score: float64(i) / 300}
 	}
-	r, err := ReferenceOf(c, predictions, labels)
+	r, err := ReferenceOf(c, predictions, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	reports, _ := replay(t, c, r, stream(&w, 4, nil))
-	for _, report := range reports {
-		for _, column := range report.Columns {
-			if column.Drift != nil && column.Drift.Reference != 4*c.SampleRows && column.Name != "country" {
-				t.Errorf("%s was compared with %d rows of the reference, its sample has %d", column.Name, column.Drift.Reference, 4*c.SampleRows)
-			}
+	m, err := New(c, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range m.reference.sample {
+		if len(row.Numbers) != 2 || row.Time == 0 {
+			t.Fatalf("a row of the sample is %+v", row)
 		}
 	}
-	if len(reports) == 0 {
-		t.Error("no window closed")
+	if n := len(m.reference.sample); n != 200 {
+		t.Errorf("the sample has %d rows", n)
 	}
 }

@@ -116,7 +116,7 @@ func Parse(file string, text []byte) ([]*Definition, error) {
 	for name, l := range raw.Labels {
 		d, bad := l.definition(name)
 		for _, err := range bad {
-			wrong = append(wrong, &mistake{file: file, path: "labels." + name + ".", err: err})
+			wrong = append(wrong, newMistake(file, name, err))
 		}
 		all = append(all, d)
 	}

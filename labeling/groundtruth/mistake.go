@@ -17,12 +17,18 @@ import (
 type mistake struct {
 	file         string
 	line, column int
-	path         string // of the label, with a dot
-	err          error  // begins with the path within it
+	path         string
+	message      string
+}
+
+// newMistake takes an error that begins with a path within a label.
+func newMistake(file, label string, err error) *mistake {
+	within, message, _ := strings.Cut(err.Error(), ": ")
+	return &mistake{file: file, path: "labels." + label + "." + within, message: message}
 }
 
 func (m *mistake) Error() string {
-	return fmt.Sprintf("%s:%d:%d: %s%v", m.file, m.line, m.column, m.path, m.err)
+	return fmt.Sprintf("%s:%d:%d: %s: %s", m.file, m.line, m.column, m.path, m.message)
 }
 
 func (m *mistake) Is(target error) bool { return target == ErrInvalid }
@@ -33,8 +39,7 @@ func placed(text []byte, all []*mistake) error {
 	for _, m := range all {
 		m.line, m.column = 1, 1
 		if err == nil && len(file.Docs) > 0 {
-			within, _, _ := strings.Cut(m.err.Error(), ":")
-			m.find(file.Docs[0].Body, m.path+within)
+			m.find(file.Docs[0].Body, m.path)
 		}
 	}
 	slices.SortFunc(all, func(a, b *mistake) int {
@@ -81,7 +86,7 @@ func mappingValues(n ast.Node) []*ast.MappingValueNode {
 }
 
 // MistakeAt is a mistake that the reader of a file finds after Parse, such as a decision
-// that there is not: in a label, with a path within it that the error begins with.
-func MistakeAt(file string, text []byte, label string, err error) error {
-	return placed(text, []*mistake{{file: file, path: "labels." + label + ".", err: err}})
+// that there is not, at a path such as labels.fraud.decision.
+func MistakeAt(file string, text []byte, path, message string) error {
+	return placed(text, []*mistake{{file: file, path: path, message: message}})
 }
