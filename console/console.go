@@ -174,7 +174,7 @@ func (c *Console) Routes(mux *http.ServeMux) {
 		change("/console/models/{model}/rollback", c.rollback)
 	}
 	if c.options.Pipelines != nil {
-		view("/console/pipelines", c.runsPage)
+		view("/console/pipelines", c.runs)
 		view("/console/pipelines/{run}", c.run)
 		view("/console/pipelines/{run}/logs/{task}", c.taskLog)
 		view("/console/pipelines/{run}/report/{task}", c.report)

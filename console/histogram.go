@@ -58,7 +58,9 @@ func drawHistogram(now, before, reference *vectors.Distribution, size histogramS
 	most := 0.0
 	for _, side := range shares {
 		for _, s := range side {
-			most = max(most, s) // NaN is never more
+			if s > most { // NaN is not
+				most = s
+			}
 		}
 	}
 	if n := len(shares[0]); n > 0 && most > 0 {
@@ -180,7 +182,9 @@ func drawShares(shares []vectors.Share) shareDrawing {
 	d := shareDrawing{Width: sharesWidth, Height: sharesHeight}
 	most := 0.0
 	for _, s := range shares {
-		most = max(most, s.Share)
+		if s.Share > most { // NaN is not
+			most = s.Share
+		}
 	}
 	if !(most > 0) {
 		return d

@@ -29,12 +29,20 @@ func detached(r *http.Request, limit time.Duration) (context.Context, context.Ca
 	return context.WithTimeout(context.WithoutCancel(r.Context()), limit)
 }
 
-func (c *Console) runsPage(w http.ResponseWriter, r *http.Request) error {
-	all, err := c.options.Pipelines.Runs(r.URL.Query().Get("pipeline"))
+// runsPage lists runs, of one pipeline or of all.
+type runsPage struct {
+	Pipeline string
+	Runs     []*orchestrator.RunStatus
+}
+
+func (c *Console) runs(w http.ResponseWriter, r *http.Request) error {
+	page := runsPage{Pipeline: r.URL.Query().Get("pipeline")}
+	all, err := c.options.Pipelines.Runs(page.Pipeline)
 	if err != nil {
 		return err
 	}
-	return c.render(w, r, http.StatusOK, "pipelines", newest(all, runsMax))
+	page.Runs = newest(all, runsMax)
+	return c.render(w, r, http.StatusOK, "pipelines", page)
 }
 
 // runPage is a run with its drawings.

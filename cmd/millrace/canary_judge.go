@@ -39,6 +39,10 @@ type canaryVerdict struct {
 	Answers      []canaryAnswer `json:"answers"`
 	Canary       rolloutSide    `json:"canary"`
 	Rest         rolloutSide    `json:"rest"`
+	// Outcomes are those of decisions whose label is mature, nil for none; BrierRise is the
+	// canary's Brier score less that of the rest.
+	Outcomes  *rolloutOutcomes `json:"outcomes,omitempty"`
+	BrierRise float64          `json:"brier_rise"`
 	// Lines are the comparison for people.
 	Lines []string `json:"-"`
 }
@@ -57,7 +61,7 @@ type canaryAnswer struct {
 // judgeCanary compares. The verdict has ended when there are enough decisions, or it is
 // certain that the canary fails.
 func judgeCanary(w *canaryWith, s *rolloutReport) *canaryVerdict {
-	v := &canaryVerdict{Decision: s.Decision, Model: s.Model, Version: s.CanaryVersion, Against: s.Current, Canary: s.Canary, Rest: s.Rest}
+	v := &canaryVerdict{Decision: s.Decision, Model: s.Model, Version: s.CanaryVersion, Against: s.Current, Canary: s.Canary, Rest: s.Rest, Outcomes: s.Outcomes}
 	c, r := &v.Canary, &v.Rest
 	excess := c.DegradedRate - r.DegradedRate
 	if c.Decisions >= canaryCertainAfter {
@@ -65,6 +69,9 @@ func judgeCanary(w *canaryWith, s *rolloutReport) *canaryVerdict {
 		v.Ended = err == nil && low > r.DegradedRate+*w.MaxDegraded
 	}
 	enough := c.Decisions >= w.Decisions && r.Decisions >= min(canaryRestMin, w.Decisions)
+	if w.WaitOutcomes > 0 {
+		enough = enough && s.Outcomes != nil && s.Outcomes.Canary.Known >= w.WaitOutcomes && s.Outcomes.Rest.Known > 0
+	}
 	if v.Ended = v.Ended || enough; !v.Ended {
 		return v
 	}
@@ -74,6 +81,7 @@ func judgeCanary(w *canaryWith, s *rolloutReport) *canaryVerdict {
 	if enough {
 		v.times(w)
 		v.scores(w)
+		v.outcomes(w)
 	}
 	v.answers()
 	v.Passed = len(v.Reasons) == 0

@@ -163,7 +163,7 @@ func TestPipelineDocuments(t *testing.T) {
 			names = append(names, port.Name)
 		}
 	}
-	names = append(names, tags("json", extractWith{}, featuresWith{}, splitWith{}, trainWith{}, evaluateWith{}, promoteWith{}, promotion{})...)
+	names = append(names, tags("json", extractWith{}, featuresWith{}, splitWith{}, trainWith{}, evaluateWith{}, promoteWith{}, promotion{}, canaryWith{}, canaryVerdict{}, canaryAnswer{})...)
 	keys := regexp.MustCompile(`\bo\.(?:get|text|texts|integer|duration|boolean|required)\("([a-z_]+)"`)
 	for _, file := range []string{"read.go", "task.go"} {
 		for _, m := range keys.FindAllStringSubmatch(document(t, "orchestrator/pipeline/"+file), -1) {

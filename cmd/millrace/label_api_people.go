@@ -4,10 +4,10 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/millrace-ml/millrace/labeling"
@@ -41,27 +41,25 @@ func (a *labelAPI) said(w http.ResponseWriter, r *http.Request, who string) (*pe
 	return in, nil
 }
 
-// lease hands out tasks, or for a review those that wait for one.
-func (a *labelAPI) lease(w http.ResponseWriter, r *http.Request, p *labelingProject, who string) error {
-	in, err := a.said(w, r, who)
-	if err != nil {
-		return err
+// leaser hands out tasks: to annotators, or for a review those that wait for one.
+func (a *labelAPI) leaser(hand func(ctx context.Context, project, name string, count int) ([]labeling.Assignment, error)) labelCall {
+	return func(w http.ResponseWriter, r *http.Request, p *labelingProject, who string) error {
+		in, err := a.said(w, r, who)
+		if err != nil {
+			return err
+		}
+		all, err := hand(r.Context(), p.Name, in.Annotator, max(1, in.Count))
+		if err != nil {
+			return err
+		}
+		out := struct {
+			Tasks []wireTask `json:"tasks"`
+		}{Tasks: []wireTask{}}
+		for i := range all {
+			out.Tasks = append(out.Tasks, p.handed(&all[i]))
+		}
+		return answerLabel(w, out)
 	}
-	hand := a.desk.store.Lease
-	if strings.HasSuffix(r.URL.Path, "/review/lease") {
-		hand = a.desk.store.LeaseReview
-	}
-	all, err := hand(r.Context(), p.Name, in.Annotator, max(1, in.Count))
-	if err != nil {
-		return err
-	}
-	out := struct {
-		Tasks []wireTask `json:"tasks"`
-	}{Tasks: []wireTask{}}
-	for i := range all {
-		out.Tasks = append(out.Tasks, p.handed(&all[i]))
-	}
-	return answerLabel(w, out)
 }
 
 // handed is a task as the annotator may see it.

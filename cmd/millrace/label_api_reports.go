@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/millrace-ml/millrace/labeling"
@@ -60,10 +61,9 @@ func (d *labelDesk) statusOf(p *labelingProject) (*projectStatus, error) {
 	for _, q := range c.People {
 		s.People = append(s.People, personStatus{q.Name, q.Annotations, q.Skips, q.Postponed, q.Held, q.GoldSeen, q.GoldRight, q.Overridden, q.Lead.Milliseconds(), q.Last})
 	}
-	if d.selecting.TryLock() { // while a selection runs, the one before it is of no interest
-		s.Selected = d.last[p.Name]
-		d.selecting.Unlock()
-	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.Selected = d.mu.last[p.Name]
 	return s, nil
 }
 
@@ -186,6 +186,8 @@ func (p *labelingProject) selectBy(in *selectRequest) (*labelingSelect, error) {
 		}
 	}
 	switch {
+	case !slices.Contains(selection.Strategies(), o.Strategy):
+		return nil, fmt.Errorf("strategy: %.40q is none of %v", o.Strategy, selection.Strategies())
 	case o.Count < 1 || o.Count > selectCountMax:
 		return nil, fmt.Errorf("count: %d is not in 1 to %d", o.Count, selectCountMax)
 	case !(o.RandomShare >= 0 && o.RandomShare <= 1):

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -50,7 +51,8 @@ type rollouts struct {
 		sync.Mutex
 		saved map[string]*savedRollout
 	}
-	recent recentAnswers
+	recent   recentAnswers
+	outcomes outcomeJoins
 }
 
 // savedRollout is a rollout with what a restart has to know.
@@ -61,6 +63,8 @@ type savedRollout struct {
 	By        string `json:"by"`
 	Run       string `json:"run,omitempty"`
 	Installed bool   `json:"installed,omitempty"`
+	// From is when the canary began, on the clock of the project, in microseconds.
+	From int64 `json:"from,omitempty"`
 	// Loaded are the versions that were loaded for it, to be unloaded after it.
 	Loaded []int64 `json:"loaded,omitempty"`
 	// fault is why it does not run although it should.
@@ -75,6 +79,7 @@ type savedRollouts struct {
 // openRollouts reads what ran at the last end.
 func openRollouts(state string, front *frontend.Frontend, models *repository.Repository, log *slog.Logger) (*rollouts, error) {
 	r := &rollouts{state: state, front: front, models: models, audit: &auditTrail{state: state}, log: log}
+	r.outcomes.now = time.Now
 	r.mu.saved = map[string]*savedRollout{}
 	path := filepath.Join(state, rolloutsFile)
 	info, err := os.Stat(path)
@@ -117,6 +122,9 @@ func (r *rollouts) run(ctx context.Context, ready <-chan struct{}) {
 		return
 	}
 	r.resume(ctx)
+	var joining sync.WaitGroup
+	defer joining.Wait()
+	joining.Go(func() { r.followOutcomes(ctx) }) // ends when ctx does
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()
 	for {
@@ -208,7 +216,13 @@ func (r *rollouts) set(ctx context.Context, next savedRollout) (err error) {
 	was := r.of(next.Decision)
 	if was != nil && was.Model == next.Model {
 		next.Loaded = was.Loaded
+		if was.CanaryVersion == next.CanaryVersion {
+			next.From = was.From
+		}
 		next.Installed = next.Installed || was.Installed && was.CanaryVersion == next.CanaryVersion
+	}
+	if next.From == 0 && next.CanaryVersion > 0 {
+		next.From = r.outcomes.now().UnixMicro()
 	}
 	if err = r.load(ctx, &next); err == nil {
 		err = r.front.SetRollout(next.Rollout)
@@ -355,9 +369,13 @@ func (r *rollouts) hold(ctx context.Context, decision, model string) (number int
 	return r.models.Pin(ctx, model)
 }
 
-// settle ends canaries whose version became the current one, by a promotion or a swap.
+// settle ends canaries whose version became the current one, by a promotion or a swap, and
+// loads versions again that a load of the whole model took out of service.
 func (r *rollouts) settle(ctx context.Context) {
 	for _, one := range r.list() {
+		if one.fault == "" && (!r.isReady(one.Model, one.CanaryVersion) || !r.isReady(one.Model, one.ShadowVersion)) {
+			r.reload(ctx, one.Decision)
+		}
 		if one.CanaryVersion == 0 || one.CanaryVersion != r.current(one.Model) {
 			continue
 		}
@@ -365,6 +383,36 @@ func (r *rollouts) settle(ctx context.Context) {
 			r.log.Error("a canary that was promoted could not be ended; it is tried again", "decision", one.Decision, "error", err)
 		}
 	}
+}
+
+func (r *rollouts) isReady(model string, number int64) bool {
+	if number == 0 {
+		return true
+	}
+	v, err := r.models.Acquire(model, strconv.FormatInt(number, 10))
+	if err != nil {
+		return false
+	}
+	v.Release()
+	return true
+}
+
+// reload loads the versions of a rollout again. What cannot be loaded is said once, and the
+// current version answers in its place, degraded, until the rollout is ended or set anew.
+func (r *rollouts) reload(ctx context.Context, decision string) {
+	r.op.Lock()
+	defer r.op.Unlock()
+	one := r.of(decision)
+	if one == nil || ctx.Err() != nil {
+		return
+	}
+	if err := r.load(ctx, one); err != nil {
+		one.fault = err.Error()
+		r.log.Error("the version of a rollout is gone", "decision", decision, "error", err)
+	}
+	r.mu.Lock()
+	r.mu.saved[decision] = one
+	r.mu.Unlock()
 }
 
 func (r *rollouts) settleOne(ctx context.Context, decision string) error {

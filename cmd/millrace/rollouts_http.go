@@ -56,6 +56,10 @@ type rolloutReport struct {
 	Since         *time.Time  `json:"since,omitempty"`
 	Canary        rolloutSide `json:"canary"`
 	Rest          rolloutSide `json:"rest"`
+	// Label is what outcomes are known by, empty for nothing; Outcomes are there from soon
+	// after they were first asked for.
+	Label    string           `json:"label,omitempty"`
+	Outcomes *rolloutOutcomes `json:"outcomes,omitempty"`
 }
 
 // rolloutSide is one side's counts; see frontend.RolloutSide.
@@ -188,9 +192,13 @@ func (r *rollouts) report(decision, model string) (*rolloutReport, error) {
 	out := &rolloutReport{Decision: decision, Model: cmp.Or(model, usual)}
 	if one := r.of(decision); one != nil {
 		out.Active, out.Fault, out.Model, out.By, out.Run, out.Installed = true, one.fault, one.Model, one.By, one.Run, one.Installed
+		out.Outcomes = r.outcomes.of(one)
 		out.CanaryVersion, out.Share, out.ShadowVersion, out.ShadowShare = one.CanaryVersion, one.Share, one.ShadowVersion, one.ShadowShare
 	}
 	out.Current = r.current(out.Model)
+	if label := r.outcomes.label(decision); label != nil {
+		out.Label = label.Name
+	}
 	for _, s := range r.front.Rollouts() {
 		if s.Decision == decision {
 			since := s.Since.UTC()

@@ -36,6 +36,11 @@ type canaryWith struct {
 	MaxDegraded     *float64 `json:"max_degraded"`
 	MaxLatencyRatio float64  `json:"max_latency_ratio"`
 	MaxScoreShift   *float64 `json:"max_score_shift"`
+	// WaitOutcomes waits until so many decisions of the canary have a mature label as well, of
+	// the decision's first one that is true or false; MaxBrierRise bounds by how much the
+	// canary's Brier score exceeds that of the rest, where it is given.
+	WaitOutcomes int64    `json:"wait_outcomes"`
+	MaxBrierRise *float64 `json:"max_brier_rise"`
 	// IfRunning skips the canary where no server answers, in place of failing.
 	IfRunning bool `json:"if_running"`
 	// WithoutReport tries what nobody has judged.
@@ -100,6 +105,9 @@ func decodeCanary(with []byte) (*canaryWith, error) {
 	refuse(!(*w.MaxDegraded >= 0 && *w.MaxDegraded <= 1), "max_degraded: %v, it lies in 0 to 1", *w.MaxDegraded)
 	refuse(!(w.MaxLatencyRatio >= 1), "max_latency_ratio: %v, give 1 or more", w.MaxLatencyRatio)
 	refuse(w.MaxScoreShift != nil && !(*w.MaxScoreShift > 0), "max_score_shift: give more than 0")
+	refuse(w.WaitOutcomes < 0, "wait_outcomes: %d, give 0 or more", w.WaitOutcomes)
+	refuse(w.MaxBrierRise != nil && !(*w.MaxBrierRise >= 0), "max_brier_rise: give 0 or more")
+	refuse(w.MaxBrierRise != nil && w.WaitOutcomes == 0, "max_brier_rise: it needs wait_outcomes")
 	return w, errors.Join(faults...)
 }
 
@@ -137,11 +145,12 @@ func (h *taskHost) canary(ctx context.Context, c *orchestrator.Call, w *canaryWi
 	} else if err != nil {
 		return fmt.Errorf("a canary needs the server of the project: %w", err)
 	}
+	if t.serves(state.Current, p.SHA256) {
+		t.version = state.Current
+		return t.skip(true, fmt.Sprintf("version %d is this model, and serves already", t.version))
+	}
 	if err := t.begin(ctx, state, p.SHA256); err != nil {
 		return err
-	}
-	if t.version == state.Current {
-		return t.skip(true, fmt.Sprintf("version %d is this model, and serves already", t.version))
 	}
 	verdict, err := t.watch(ctx)
 	return t.finish(ctx, verdict, err)
@@ -151,6 +160,13 @@ func (h *taskHost) canary(ctx context.Context, c *orchestrator.Call, w *canaryWi
 func (t *canaryTrial) skip(passed bool, why string) error {
 	fmt.Fprintln(t.call.Log, why)
 	return setAll(t.call, map[string]any{"passed": passed, "tried": false, "reason": firstLine(why, 500), "version": t.version})
+}
+
+// serves says whether a version is the very model.
+func (t *canaryTrial) serves(version int64, digest string) bool {
+	text, err := os.ReadFile(filepath.Join(t.host.project.Models, t.with.Model, strconv.FormatInt(version, 10), "model.onnx"))
+	sum := sha256.Sum256(text)
+	return err == nil && hex.EncodeToString(sum[:]) == digest
 }
 
 // begin installs the model beside what serves, and splits the traffic. What an earlier run
@@ -168,9 +184,6 @@ func (t *canaryTrial) begin(ctx context.Context, state *rolloutReport, digest st
 	var err error
 	if t.version, t.fresh, err = installVersion(t.call.Inputs["model"], t.call.Inputs["reference"], dir, digest); err != nil {
 		return err
-	}
-	if t.version == state.Current {
-		return nil
 	}
 	if state.Active && state.CanaryVersion != t.version {
 		fmt.Fprintf(t.call.Log, "run %s left version %d as a canary: it is taken back\n", state.Run, state.CanaryVersion)
@@ -204,10 +217,12 @@ func (t *canaryTrial) watch(ctx context.Context) (*canaryVerdict, error) {
 		case err != nil: // it may be starting again: the timeout decides
 		case !state.Active || state.CanaryVersion != t.version:
 			return nil, fmt.Errorf("%w: the canary of %s was ended by somebody else", orchestrator.ErrPermanent, t.with.Decision)
+		case t.with.WaitOutcomes > 0 && state.Label == "":
+			return nil, fmt.Errorf("%w: with.wait_outcomes: no label of the project's feedback is of decision %s and true or false", orchestrator.ErrPermanent, t.with.Decision)
 		case state.Fault != "":
 			return nil, fmt.Errorf("the server does not run the canary: %s", state.Fault)
 		default:
-			t.call.Progress(min(state.Canary.Decisions, t.with.Decisions), t.with.Decisions, "decisions of the canary")
+			t.progress(state)
 			if v := judgeCanary(t.with, state); v.Ended {
 				return v, nil
 			}
@@ -215,15 +230,33 @@ func (t *canaryTrial) watch(ctx context.Context) (*canaryVerdict, error) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			n := int64(0)
-			if state != nil {
-				n = state.Canary.Decisions
-			}
-			return nil, fmt.Errorf("%d of %d decisions of the canary came in %s: give it more time or a larger share", n, t.with.Decisions, t.with.Timeout)
+			return nil, t.late(state)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+func (t *canaryTrial) progress(state *rolloutReport) {
+	if n := t.with.WaitOutcomes; n > 0 && state.Canary.Decisions >= t.with.Decisions && state.Outcomes != nil {
+		t.call.Progress(min(state.Outcomes.Canary.Known, n), n, "outcomes of the canary")
+		return
+	}
+	t.call.Progress(min(state.Canary.Decisions, t.with.Decisions), t.with.Decisions, "decisions of the canary")
+}
+
+// late says what did not come in time; state is nil if the server did not answer last.
+func (t *canaryTrial) late(state *rolloutReport) error {
+	w := t.with
+	switch {
+	case state == nil:
+		return fmt.Errorf("the server does not answer any more, after %s", w.Timeout)
+	case state.Canary.Decisions < w.Decisions || w.WaitOutcomes == 0:
+		return fmt.Errorf("%d of %d decisions of the canary came in %s (of the rest %d): give it more time or another share", state.Canary.Decisions, w.Decisions, w.Timeout, state.Rest.Decisions)
+	case state.Outcomes == nil:
+		return fmt.Errorf("no outcome of the canary was known in %s: give it more time", w.Timeout)
+	}
+	return fmt.Errorf("%d of %d outcomes of the canary were known in %s: give it more time", state.Outcomes.Canary.Known, w.WaitOutcomes, w.Timeout)
 }
 
 // finish tells what came of it. A canary that passed stays until promote swaps it in; one
@@ -281,7 +314,7 @@ func (v *canaryVerdict) tell(t *canaryTrial) error {
 	}
 	err := setAll(t.call, map[string]any{
 		"passed": v.Passed, "tried": true, "version": t.version, "decisions": v.Canary.Decisions, "degraded": v.Canary.DegradedRate,
-		"latency_ratio": v.LatencyRatio, "score_shift": v.ScoreShift,
+		"latency_ratio": v.LatencyRatio, "score_shift": v.ScoreShift, "brier_rise": v.BrierRise,
 	})
 	if err != nil || t.call.Outputs["record"] == "" {
 		return err

@@ -25,14 +25,14 @@ import (
 const shipPipeline = `
 pipelines:
   ship:
-    parameters: {file: good.onnx, http: "127.0.0.1:1", server: "127.0.0.1:1", decisions: 40, if_running: false}
+    parameters: {file: good.onnx, http: "127.0.0.1:1", server: "127.0.0.1:1", decisions: 40, outcomes: 0, if_running: false}
     tasks:
       model: {uses: command, outputs: [model], with: {shell: 'mkdir -p "$MILLRACE_OUTPUT_MODEL" && cp "{{ params.file }}" "$MILLRACE_OUTPUT_MODEL/model.onnx"'}}
       canary:
         uses: canary
         inputs: {model: model.model}
         outputs: [record]
-        with: {decision: order, model: risk, share: 0.5, decisions: "{{ params.decisions }}", timeout: 1m, max_latency_ratio: 100000, if_running: "{{ params.if_running }}", http: "{{ params.http }}", server: "{{ params.server }}"}
+        with: {decision: order, model: risk, share: 0.5, decisions: "{{ params.decisions }}", timeout: 1m, max_latency_ratio: 100000, wait_outcomes: "{{ params.outcomes }}", if_running: "{{ params.if_running }}", http: "{{ params.http }}", server: "{{ params.server }}"}
       promote: {uses: promote, when: canary.passed, inputs: {model: model.model}, with: {model: risk, without_report: true, server: "{{ params.server }}"}}
 `
 
@@ -69,7 +69,8 @@ func canaryWorld(t *testing.T) (dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeText(t, projectFile, string(project)+"pipelines: [pipeline.yaml]\n")
+	writeText(t, projectFile, string(project)+"pipelines: [pipeline.yaml]\nfeedback: [feedback.yaml]\n")
+	writeText(t, "feedback.yaml", "labels: {returned: {decision: order, kind: outcome, name: is_returned, type: bool, window: 1s, silence: negative}}\n")
 	decisions, err := os.ReadFile("decisions.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -174,13 +175,15 @@ func TestCanary(t *testing.T) {
 
 	s := openShop(t, dir)
 	stop := s.order()
-	wants(t, saying(t, exitOK, s.flags("--run", "good")...), "passed=true", "tried=true", "version=3", "decision=promoted")
-	wants(t, saying(t, exitOK, "pipeline", "logs", "good", "canary"), "version 3 of risk answers 50 % of order", "version 3: ", " degraded", "mean score", "accept: ")
+	wants(t, saying(t, exitOK, s.flags("--run", "good", "--param", "outcomes=20")...), "passed=true", "tried=true", "version=3", "decision=promoted")
+	wants(t, saying(t, exitOK, "pipeline", "logs", "good", "canary"), "version 3 of risk answers 50 % of order", "version 3: ", " degraded", "mean score", "Brier score by returned: 0.01421 over ", "of the rest 0.07233 over", "accept: ")
 	p := lastPromotion(t)
 	if p.Version != 3 || p.Previous != 2 {
 		t.Errorf("promotion %+v", p)
 	}
 	s.until("ended", func(r *rolloutReport) bool { return !r.Active && r.Current == 3 })
+
+	wants(t, saying(t, exitOK, s.flags("--run", "again")...), "passed=true", "tried=false", "version=3", "decision=unchanged")
 
 	said := saying(t, exitFailure, s.flags("--param", "file=broken.onnx", "--run", "broken")...)
 	wants(t, said, "the canary failed: ", "degraded, of the rest 0.00 %")

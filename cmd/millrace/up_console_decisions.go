@@ -48,6 +48,9 @@ func (s *shownDecisions) Decisions() []console.DecisionState {
 		d.Versions = s.choices(d.Model, d.Current)
 		if r, ok := running[p.Name]; ok && r.CanaryVersion > 0 {
 			d.Comparison = compareSides(&r)
+			if one := s.rollouts.of(p.Name); one != nil {
+				d.Comparison = append(d.Comparison, compareOutcomes(s.rollouts.outcomes.of(one))...)
+			}
 		}
 		all = append(all, d)
 	}
@@ -86,6 +89,21 @@ func (s *shownDecisions) PromoteCanary(ctx context.Context, decision string) (fr
 }
 
 var _ console.Decisions = (*shownDecisions)(nil)
+
+// compareOutcomes is nil where nothing is known yet.
+func compareOutcomes(o *rolloutOutcomes) []console.ComparisonRow {
+	if o == nil || o.Canary.Known == 0 || o.Rest.Known == 0 {
+		return nil
+	}
+	c, r := &o.Canary, &o.Rest
+	d := c.Brier - r.Brier
+	reach := 1.96 * math.Sqrt(c.BrierStdDev*c.BrierStdDev/float64(c.Known)+r.BrierStdDev*r.BrierStdDev/float64(r.Known))
+	of := func(s *outcomeSide) string { return fmt.Sprintf("%d of %d", s.Positive, s.Known) }
+	return []console.ComparisonRow{
+		{What: o.Label + ", of decisions whose window is over", Canary: of(c), Rest: of(r)},
+		{What: "Brier score by " + o.Label, Canary: fmt.Sprintf("%.4g", c.Brier), Rest: fmt.Sprintf("%.4g", r.Brier), Difference: fmt.Sprintf("%+.3g (%+.3g to %+.3g)", d, d-reach, d+reach)},
+	}
+}
 
 // compareSides writes a comparison for people.
 func compareSides(s *frontend.RolloutState) []console.ComparisonRow {

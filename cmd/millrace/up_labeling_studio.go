@@ -11,6 +11,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/featurestore/column"
@@ -227,7 +228,7 @@ func (m *studioModel) Event(ctx context.Context, _ string, body json.RawMessage)
 	}
 	for _, a := range e.Item.Annotations {
 		// It counts from now on: the clock there is not the project's.
-		a.Project, a.Task, a.At, a.Comment = m.project.Name, task.ID, m.labeling.desk.now(), studioComment(e.IDs[0])
+		a.Project, a.Task, a.At, a.Comment = m.project.Name, task.ID, time.Time{}, studioComment(e.IDs[0])
 		if _, err := store.Import(ctx, []labeling.Imported{a}); err != nil {
 			return err
 		}

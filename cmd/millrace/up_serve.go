@@ -129,6 +129,7 @@ func (u *up) assemble(ctx context.Context, options serving.Options, pipelines *u
 		if p.rollouts, err = openRollouts(u.project.State, p.frontend, p.server.Repository(), u.log); err != nil {
 			return nil, errors.Join(err, closeFrontend(p.frontend))
 		}
+		p.rollouts.outcomes.log, p.rollouts.outcomes.now, p.rollouts.outcomes.labels = u.store.Log(), u.clock.now, p.feedback.labels
 	}
 	if p.console, err = u.openConsole(ctx, options.HTTP.Addr().String(), p); err != nil {
 		return nil, errors.Join(err, closeFrontend(p.frontend))

@@ -59,7 +59,7 @@ class Traffic {
     plot.chart = new uPlot({
       width: Math.max(plot.element.clientWidth - 20, 200), height: 170, cursor: { y: false },
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-      axes: [{ ...axis, values: (_, splits) => splits.map(clock), space: 60 }, { ...axis, size: 56 }],
+      axes: [{ ...axis, size: 28, values: (_, splits) => splits.map(clock), space: 60 }, { ...axis, size: 56 }],
       series: [{ label: "UTC", value: (_, at) => (at === null ? "--" : clock(at)) }, ...names.map((name, i) => ({ label: name, stroke: palette[i], width: 2, points: { show: false } }))],
     }, data, plot.element);
   }
@@ -103,7 +103,7 @@ class Story {
     this.chart = new uPlot({
       width: Math.max(this.element.clientWidth - 20, 200), height: 220, cursor: { y: false },
       scales: { x: { time: false } },
-      axes: [{ ...axis, label: "simulated day", labelSize: 18, labelFont: axis.font }, { ...axis, size: 56 }],
+      axes: [{ ...axis, size: 28, label: "simulated day", labelSize: 16, labelFont: axis.font }, { ...axis, size: 56 }],
       series: [{ label: "day" }, { label: metric + " by labels", stroke: palette[0], width: 2 }, { label: "estimated", stroke: palette[1], width: 1.5, dash: [4, 4], points: { show: false } }],
       hooks: { draw: [(chart) => this.drawMarks(chart)] },
     }, data, this.element);
@@ -113,6 +113,7 @@ class Story {
     const { ctx, bbox } = chart;
     const colours = { pattern: "--warn", alarm: "--bad", promotion: "--good" };
     ctx.save();
+    ctx.setLineDash([4, 4]);
     ctx.font = Math.round(11 * devicePixelRatio) + "px system-ui";
     this.marks.forEach((mark, i) => {
       const x = Math.round(chart.valToPos(mark.day, "x", true));

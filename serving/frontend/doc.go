@@ -25,6 +25,11 @@
 //	    is swapped meanwhile. Requests that do not want them pay a comparison; where one
 //	    might end after the deadline, the answer comes without it and says so.
 //
+//	F6  Of a decision with a Rollout, a unit's version depends on the unit, the version and the
+//	    share alone; a unit that has the canary keeps it while the share grows. Arm and
+//	    propensity that are logged are those of the draw, whoever answered in the end. A
+//	    decision without one pays the load of a pointer.
+//
 // # Concurrency
 //
 // A Frontend may be used from many goroutines, a Request by one at a time. Shadows run
