@@ -61,10 +61,9 @@ func (d *labelDesk) statusOf(p *labelingProject) (*projectStatus, error) {
 	for _, q := range c.People {
 		s.People = append(s.People, personStatus{q.Name, q.Annotations, q.Skips, q.Postponed, q.Held, q.GoldSeen, q.GoldRight, q.Overridden, q.Lead.Milliseconds(), q.Last})
 	}
-	if d.selecting.TryLock() { // while a selection runs, the one before it is of no interest
-		s.Selected = d.last[p.Name]
-		d.selecting.Unlock()
-	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.Selected = d.mu.last[p.Name]
 	return s, nil
 }
 

@@ -31,9 +31,12 @@ type labelDesk struct {
 	weights func(monitor string) (map[string]float64, error)
 
 	selections *offline.Stream
-	selecting  sync.Mutex
-	// last has the end of the newest selection by plan, by project; selecting guards it.
-	last map[string]time.Time
+	selecting  sync.Mutex // held by one selection at a time
+	mu         struct {
+		sync.Mutex
+		// last has the end of the newest selection by plan, by project.
+		last map[string]time.Time
+	}
 }
 
 // openLabelDesk opens the labelling of a log, defines the projects as they are written, and

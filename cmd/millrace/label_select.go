@@ -357,7 +357,7 @@ func (d *labelDesk) resume(ctx context.Context) (err error) {
 		from   int64
 		chosen string
 	}
-	d.last = map[string]time.Time{}
+	last := map[string]time.Time{}
 	newest := map[string]cut{} // of each project, by plan or by hand: later ones begin when this one is whole
 	scan, err := d.log.Scan(ctx, offline.Query{Stream: selectionStream, Versions: offline.AllVersions,
 		Columns: []string{"project", "planned", "from", "to", "chosen"}})
@@ -369,13 +369,16 @@ func (d *labelDesk) resume(ctx context.Context) (err error) {
 		name := strings.Clone(v[0].Text())
 		to := time.UnixMicro(v[3].Int64()).UTC()
 		newest[name] = cut{to, v[2].Int64(), strings.Clone(v[4].Text())}
-		if v[1].Bool() && to.After(d.last[name]) {
-			d.last[name] = to
+		if v[1].Bool() && to.After(last[name]) {
+			last[name] = to
 		}
 	}
 	if err := errors.Join(scan.Err(), scan.Close()); err != nil {
 		return err
 	}
+	d.mu.Lock()
+	d.mu.last = last
+	d.mu.Unlock()
 	for name, c := range newest {
 		p, err := d.project(name)
 		if err != nil || p.Decision == "" {
@@ -425,11 +428,11 @@ func (d *labelDesk) due(p *labelingProject, now time.Time) (selectRound, bool) {
 		return selectRound{}, false
 	}
 	to := time.UnixMicro(now.UnixMicro() / s.Every.Microseconds() * s.Every.Microseconds()).UTC()
-	d.selecting.Lock()
-	defer d.selecting.Unlock()
-	if !to.After(d.last[p.Name]) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !to.After(d.mu.last[p.Name]) {
 		return selectRound{}, false
 	}
-	d.last[p.Name] = to
+	d.mu.last[p.Name] = to
 	return selectRound{from: to.Add(-s.Window), to: to, planned: true, by: "schedule"}, true
 }

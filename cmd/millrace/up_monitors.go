@@ -52,7 +52,7 @@ func (u *up) openMonitors(ctx context.Context, parts *upParts, pipelines *upPipe
 	if len(u.project.Monitors) == 0 {
 		return nil, nil
 	}
-	labels, err := loadLabels(u.project.Feedback)
+	labels, err := u.project.labels(u.policies)
 	if err != nil {
 		return nil, err
 	}
