@@ -284,3 +284,30 @@ func (h *headlessDemo) tellOnFailure() {
 		h.t.Logf("%s (%v):\n%s", name, err, text[max(0, len(text)-8000):])
 	}
 }
+
+// TestDemoTidy: the newest versions and lines are kept.
+func TestDemoTidy(t *testing.T) {
+	dir := t.TempDir()
+	for _, version := range []string{"1", "2", "30", "31", "notes"} {
+		if err := os.MkdirAll(filepath.Join(dir, version), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := removeVersions(dir, 30); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 3 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+	path := filepath.Join(dir, "lines")
+	text, err := newestLines(path, []byte("1\n2\n3\n4\n5\n6\n7\n"), 4)
+	if err != nil || string(text) != "1\n2\n3\n4\n5\n6\n7\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if text, err = newestLines(path, []byte("1\n2\n3\n4\n5\n6\n7\n"), 2); err != nil || string(text) != "6\n7\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if kept, err := os.ReadFile(path); err != nil || string(kept) != "6\n7\n" {
+		t.Errorf("the file has %q, %v", kept, err)
+	}
+}
