@@ -224,7 +224,7 @@ func (h *headlessDemo) start(kill time.Duration, what string) error {
 	}
 	h.out.Reset()
 	began := time.Now()
-	cmd := exec.CommandContext(ctx, program, "demo", "--headless", "--until", "promoted", "--dir", h.dir, "--customers", "500", "--timeout", "4m")
+	cmd := exec.CommandContext(ctx, program, "demo", "--headless", "--until", "promoted", "--dir", h.dir, "--customers", "500", "--timeout", "5m")
 	cmd.Env = append(os.Environ(), asCommand+"=1")
 	cmd.Stdout, cmd.Stderr = &h.out, &h.errs
 	err = cmd.Run()
