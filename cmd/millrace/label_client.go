@@ -92,7 +92,7 @@ func localLabeling(ctx context.Context, p *project, log *offline.Log) (http.Hand
 	for _, one := range policies {
 		decisions = append(decisions, one.Name)
 	}
-	d := &labelDesk{log: log, policies: policies, now: time.Now, weights: sliceWeightsOf(p.State)}
+	d := &labelDesk{log: log, policies: policies, now: time.Now, leaseNow: time.Now, weights: sliceWeightsOf(p.State)}
 	if d.projects, err = loadLabeling(p.Labeling, decisions); err != nil {
 		return nil, err
 	}

@@ -442,7 +442,77 @@ func TestTold(t *testing.T) {
 	back := "task:review/b b correction null reviewer"
 	tell(first, changed, second, back)
 	annotate("b", "fraud")
-	tell(first, changed, second, back, "task:review/b b correction true reviewer")
+	all := []string{first, changed, second, back, "task:review/b b correction true reviewer"}
+	tell(all...)
+
+	// A reviewer who decides otherwise and thinks better of it, again and again: what the
+	// annotator said counts each time, also when that was told in the same words before.
+	for round := range 3 {
+		w.now = w.now.Add(time.Second)
+		if _, err := w.desk.store.Review(t.Context(), labeling.Submission{Project: "review", Task: "b", Annotator: "rex", Value: labeling.Choose("genuine")}); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, "task:review/b b correction false reviewer")
+		tell(all...)
+		if round == 1 {
+			w.restart()
+			start()
+		}
+		if _, err := w.desk.store.Reopen(t.Context(), "review", "b", "rex"); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, "task:review/b b correction true reviewer")
+		tell(all...)
+	}
+}
+
+// TestToldAsItIs: what could not be stored is not told over what the task says since.
+func TestToldAsItIs(t *testing.T) {
+	w := newLabelWorld(t, labelingText)
+	w.decide("a", w.now.Add(-time.Hour), 0.6, 640)
+	round, _ := w.desk.due(w.project(), w.now)
+	if _, err := w.desk.selectTasks(t.Context(), w.project(), w.project().Select, round); err != nil {
+		t.Fatal(err)
+	}
+	taker := &scripted{failing: 2}
+	teller, err := newLabelTeller(t.Context(), w.desk, taker, commandLogger(os.Stderr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.desk.store.Lease(t.Context(), "review", "anna", 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, label := range []string{"fraud", "genuine"} {
+		if _, err := w.desk.store.Submit(t.Context(), labeling.Submission{Project: "review", Task: "a", Annotator: "anna", Value: labeling.Choose(label)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := teller.tell(t.Context()); err == nil {
+			t.Fatal("what the collector did not store is no error")
+		}
+	}
+	if err := teller.tell(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []groundtruth.Value{groundtruth.Bool(true), groundtruth.Bool(false), groundtruth.Bool(false)}; !slices.Equal(taker.said, want) {
+		t.Errorf("told %v, want %v", taker.said, want)
+	}
+}
+
+// scripted stores nothing of the first so many pieces of feedback.
+type scripted struct {
+	failing int
+	said    []groundtruth.Value
+}
+
+func (c *scripted) Submit(_ context.Context, items []groundtruth.Feedback) ([]groundtruth.Result, error) {
+	results := make([]groundtruth.Result, len(items))
+	for i := range items {
+		c.said = append(c.said, items[i].Value)
+		if results[i].Status = groundtruth.StatusAccepted; len(c.said) <= c.failing {
+			results[i] = groundtruth.Result{Err: groundtruth.ErrUnavailable, Retryable: true}
+		}
+	}
+	return results, nil
 }
 
 func TestLabelingMistakes(t *testing.T) {
