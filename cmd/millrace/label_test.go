@@ -330,6 +330,11 @@ func TestLabelAccess(t *testing.T) {
 	if status := c.call("POST", reviewPath+"/select", "{}", nil); status != 403 {
 		t.Errorf("a labeller selects: %d", status)
 	}
+	for _, path := range []string{"/labelstudio/webhook", "/labelstudio/review/webhook"} { // it would say who said it
+		if status := c.call("POST", path, `{"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 1}]}`, nil); status != 403 {
+			t.Errorf("a labeller speaks for others by %s: %d", path, status)
+		}
+	}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.base+"/labelstudio/review/health", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -20,11 +20,16 @@ import (
 // bodyBytesMax is the largest body of a request.
 const bodyBytesMax = 8 << 20
 
-// Routes adds the JSON calls to a mux.
+// Routes adds the JSON calls to a mux. Whoever reaches the port may make them, but for a
+// browser that is on a page of another site: it would say what that page wants.
 func (s *Service) Routes(mux *http.ServeMux) {
-	mux.HandleFunc("POST /v1/feedback", s.jsonSubmit)
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusForbidden, map[string]string{"error": "the request comes from a page of another site"})
+	}))
+	mux.Handle("POST /v1/feedback", guard.Handler(http.HandlerFunc(s.jsonSubmit)))
 	mux.HandleFunc("GET /v1/feedback", s.jsonFind)
-	mux.HandleFunc("POST /seldon/feedback", s.seldonSubmit)
+	mux.Handle("POST /seldon/feedback", guard.Handler(http.HandlerFunc(s.seldonSubmit)))
 }
 
 // jsonResult is what became of an item.

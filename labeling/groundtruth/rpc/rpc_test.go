@@ -247,6 +247,33 @@ func post(s *Service, path, body string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
+// TestOtherSites: a page of another site cannot use the browser of somebody who reaches the
+// port to say what became of predictions.
+func TestOtherSites(t *testing.T) {
+	s := newService(t)
+	mux := http.NewServeMux()
+	s.Routes(mux)
+	for path, body := range map[string]string{
+		"/v1/feedback":     `{"prediction_id":"p","name":"n","value":true}`,
+		"/seldon/feedback": `{"response":{"meta":{"puid":"p"}},"reward":1}`,
+	} {
+		for name, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "http://elsewhere.example", "": ""} {
+			r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+			r.Header.Set("Content-Type", "text/plain") // what a form can send by itself
+			want := http.StatusOK
+			if name != "" {
+				r.Header.Set(name, value)
+				want = http.StatusForbidden
+			}
+			w := httptest.NewRecorder()
+			mux.ServeHTTP(w, r)
+			if w.Code != want || want == http.StatusForbidden && !strings.Contains(w.Body.String(), "another site") {
+				t.Errorf("%s with %s: %d %s", path, name, w.Code, w.Body)
+			}
+		}
+	}
+}
+
 func TestJSON(t *testing.T) {
 	s := newService(t)
 	for _, c := range []struct {
