@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/featurestore/offline"
 	"github.com/millrace-ml/millrace/serving/frontend"
 )
@@ -112,7 +113,7 @@ func localLabeling(ctx context.Context, p *project, log *offline.Log) (http.Hand
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	(&labelAPI{desk: d, guard: &labelGuard{local: true, origin: http.NewCrossOriginProtection()}}).routes(mux)
+	(&labelAPI{desk: d, guard: &labelGuard{access: console.Access{Local: true}, origin: http.NewCrossOriginProtection()}}).routes(mux)
 	return mux, nil
 }
 

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/millrace-ml/millrace/console"
 )
 
 // labelProject writes the project of init with a labelling file, whose selections are by
@@ -327,6 +329,14 @@ func TestLabelAccess(t *testing.T) {
 	if status := c.call("POST", reviewPath+"/lease", `{"annotator": "ben"}`, &reply); status != 403 || !strings.Contains(reply.Error, "cannot label as") {
 		t.Errorf("as somebody else: %d %s", status, reply.Error)
 	}
+	for _, path := range []string{"/tasks", "/task?id=x", "/errors", "/aggregate", "/export"} { // these tell gold, and what others said
+		if status := c.call("GET", reviewPath+path, "", nil); status != 403 {
+			t.Errorf("a labeller reads %s: %d", path, status)
+		}
+	}
+	if status := c.call("GET", reviewPath, "", nil); status != 200 {
+		t.Errorf("a labeller reads how far it is: %d", status)
+	}
 	if status := c.call("POST", reviewPath+"/select", "{}", nil); status != 403 {
 		t.Errorf("a labeller selects: %d", status)
 	}
@@ -350,7 +360,7 @@ func TestLabelAccess(t *testing.T) {
 	wants(t, saying(t, exitOK, "label", "status", "--server", server.addresses["http"]), "review")
 	end(t, server)
 
-	guard := &labelGuard{local: true, origin: http.NewCrossOriginProtection()}
+	guard := &labelGuard{access: console.Access{Local: true}, origin: http.NewCrossOriginProtection()}
 	for name, change := range map[string]func(*http.Request){
 		"another site":       func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
 		"another origin":     func(r *http.Request) { r.Header.Set("Origin", "http://example.com") },
