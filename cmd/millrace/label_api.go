@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -147,7 +148,10 @@ func readLabel(w http.ResponseWriter, r *http.Request, into any) error {
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	var other *json.UnmarshalTypeError
+	if err := d.Decode(into); errors.As(err, &other) {
+		return fmt.Errorf("%w: %s: a JSON %s does not fit there", errLabelRequest, cmp.Or(other.Field, "body"), other.Value)
+	} else if err != nil {
 		return fmt.Errorf("%w: %w", errLabelRequest, err)
 	}
 	if d.More() {

@@ -20,6 +20,7 @@ import (
 	"github.com/millrace-ml/millrace/featurestore/plan"
 	"github.com/millrace-ml/millrace/labeling"
 	"github.com/millrace-ml/millrace/labeling/groundtruth"
+	"github.com/millrace-ml/millrace/labeling/quality"
 	"github.com/millrace-ml/millrace/labeling/selection"
 	"github.com/millrace-ml/millrace/serving/frontend"
 	"github.com/millrace-ml/millrace/serving/frontend/policy"
@@ -578,6 +579,48 @@ func TestLabelingSettles(t *testing.T) {
 	p = load(strings.Replace(labelingText, "source: reviewer", "source: reviewer, kind: user", 1))
 	if err := p.settle(outcome); err == nil || !strings.Contains(err.Error(), "feedback.kind: user counts for no label") {
 		t.Errorf("%v", err)
+	}
+	outcome[0].Sources = []groundtruth.Source{{Name: "chargeback", Priority: 2}}
+	p = load(labelingText)
+	if err := p.settle(outcome); err == nil || !strings.Contains(err.Error(), `feedback.source: "reviewer" counts for no label`) {
+		t.Errorf("%v", err)
+	}
+	outcome[0].Sources = append(outcome[0].Sources, groundtruth.Source{Name: groundtruth.AnySource})
+	if err := p.settle(outcome); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDoubtsWithoutScores: what a prediction without a score says is no reason to doubt who
+// agrees with it.
+func TestDoubtsWithoutScores(t *testing.T) {
+	w := newLabelWorld(t, labelingText)
+	var tasks []labeling.Task
+	for i := range 40 {
+		task := labeling.Task{ID: fmt.Sprint(i), Data: []byte("{}")}
+		task.Prediction = &labeling.Prediction{Model: "imported", Value: labeling.Choose("fraud")}
+		if i >= 20 {
+			task.Prediction.Score = 0.5 + float64(i)/100
+		}
+		tasks = append(tasks, task)
+	}
+	if _, err := w.desk.store.Add(t.Context(), "review", tasks); err != nil {
+		t.Fatal(err)
+	}
+	var said []labeling.Imported
+	for i := range tasks {
+		label := "fraud"
+		if i >= 30 && i%2 == 0 {
+			label = "genuine"
+		}
+		said = append(said, labeling.Imported{Submission: labeling.Submission{Project: "review", Task: tasks[i].ID, Annotator: "anna", Value: labeling.Choose(label)}})
+	}
+	if _, err := w.desk.store.Import(t.Context(), said); err != nil {
+		t.Fatal(err)
+	}
+	report, err := w.desk.doubts(w.project(), 100, true, quality.Options{})
+	if err != nil || report.Unscored != 20 || report.Annotations != 20 {
+		t.Fatalf("%+v, %v", report, err)
 	}
 }
 

@@ -293,7 +293,7 @@ func alone(t *testing.T, dir string) {
 	if err := os.WriteFile(other, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, saying(t, exitFailure, "label", "--folder", dir, "import", other), "1 tasks: 1 new", "task 1, byte", `label "both" is not in the set`)
+	wants(t, saying(t, exitFailure, "label", "--folder", dir, "import", other), "1 task: 1 new", "task 1, byte", `label "both" is not in the set`)
 	wants(t, label("agreement"), "anna")
 	wants(t, label("errors", "--all"), "3 annotations compared, 1 without a prediction")
 	wants(t, label("aggregate", "--method", "majority"), "4 tasks by majority")

@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,27 +43,11 @@ func loadMonitors(p *project) ([]*monitorSpec, error) {
 	if err != nil {
 		return nil, err
 	}
-	labels, err := loadLabels(p.Feedback)
+	labels, err := p.labels(policies)
 	if err != nil {
 		return nil, err
 	}
 	return monitorsOf(p.Monitors, policies, labels)
-}
-
-// loadLabels reads the definitions of labels.
-func loadLabels(files []string) (all []*groundtruth.Definition, err error) {
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		labels, err := groundtruth.Parse(name, text)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, labels...)
-	}
-	return all, nil
 }
 
 // monitorsOf reads files of monitors of decisions that are known.

@@ -136,7 +136,10 @@ func parseBody(body []byte) (items []parsed, single bool, err error) {
 		}
 		err = json.Unmarshal(list, &raw)
 	}
-	if err != nil {
+	var other *json.UnmarshalTypeError
+	if errors.As(err, &other) {
+		return nil, false, fmt.Errorf("%w: body: is a JSON %s; send an object, a list, or {\"items\": [...]}", groundtruth.ErrInvalid, other.Value)
+	} else if err != nil {
 		return nil, false, fmt.Errorf("%w: body: %w", groundtruth.ErrInvalid, err)
 	}
 	if err := tooMany(len(raw)); err != nil {
