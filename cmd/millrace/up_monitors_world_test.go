@@ -65,7 +65,7 @@ pipelines:
     triggers: [{on: alarm, monitor: fraud, severity: critical, subject: concept}]
     tasks: {a: {uses: command, with: {shell: "echo as of {{ trigger.time }}"}}}
   other:
-    triggers: [{on: alarm, monitor: another}]
+    triggers: [{on: alarm, monitor: another, again: true}, {on: alarm, monitor: fraud, subject: skewed, again: true}]
     tasks: {a: {uses: command, with: {shell: "true"}}}
 `
 )
