@@ -238,3 +238,35 @@ func checkCommand(root *cobra.Command, line string) error {
 	}
 	return cmd.ValidateArgs(cmd.Flags().Args())
 }
+
+// TestDocumentsAreListed: whoever reads docs/README.md finds every document, and links to
+// headings lead to some.
+func TestDocumentsAreListed(t *testing.T) {
+	list := document(t, "docs/README.md")
+	link := regexp.MustCompile(`\]\(([^)#:]*)#([^)]+)\)`)
+	for _, path := range documents(t) {
+		name := strings.TrimPrefix(path, moduleRoot+"/")
+		if in, ok := strings.CutPrefix(name, "docs/"); ok && in != "README.md" && !strings.Contains(list, "]("+in+")") {
+			t.Errorf("docs/README.md does not list %s", name)
+		}
+		for _, m := range link.FindAllStringSubmatch(document(t, name), -1) {
+			to := name
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(name), m[1])
+			}
+			if filepath.Ext(to) == ".md" && !headings(document(t, to))[m[2]] {
+				t.Errorf("%s links to %s#%s, which has no such heading", name, to, m[2])
+			}
+		}
+	}
+}
+
+// headings are the anchors that GitHub gives a document's headings.
+func headings(text string) map[string]bool {
+	all := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(text, -1) {
+		anchor := regexp.MustCompile(`[^\pL\pN _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		all[strings.ReplaceAll(anchor, " ", "-")] = true
+	}
+	return all
+}
