@@ -52,11 +52,7 @@ func (u *up) openMonitors(ctx context.Context, parts *upParts, pipelines *upPipe
 	if len(u.project.Monitors) == 0 {
 		return nil, nil
 	}
-	labels, err := u.project.labels(u.policies)
-	if err != nil {
-		return nil, err
-	}
-	specs, err := monitorsOf(u.project.Monitors, u.policies, labels)
+	specs, err := monitorsOf(u.project.Monitors, u.policies, u.labels)
 	if err != nil {
 		return nil, err
 	}
