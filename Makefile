@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Two commands are all a fresh machine needs: `make run` and `make test`.
-# Variables to override: PORTS (flags of the demo server), UP_FLAGS (of the example), FUZZTIME, BENCH_FLAGS.
+# Variables to override: PORTS (flags of the demo), UP_FLAGS (of the example), FUZZTIME, BENCH_FLAGS.
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # Where git does not tell the commit (no git, or a checkout of another user's), go build
@@ -15,16 +15,20 @@ FUZZTIME      ?= 3000x
 # A test that hangs fails here, well before a pipeline's own limit.
 TEST          := scripts/test.sh -timeout 8m
 DEMO          := .millrace/demo
+LOOP          := .millrace/demo-loop
 STATICCHECK   := go tool -modfile=tools/staticcheck/go.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help run up build demo test unit portable race fuzz-smoke test-airflow test-argo lint generate generate-check \
+.PHONY: help run serve up build demo test unit portable race fuzz-smoke test-airflow test-argo lint generate generate-check \
 	onnxruntime bench-serve bench-kernels bench-features bench-learn bench-loop bench-beside bench-ghz bench-smoke check-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-run: onnxruntime demo ## fetch what is missing, build, and serve the demo models
+run: onnxruntime demo ## fetch what is missing, build, and run the whole loop by itself, beside the demo models
+	@exec bin/millrace demo --dir $(LOOP) --model-repository $(DEMO) $(PORTS)
+
+serve: onnxruntime demo ## serve the demo models alone
 	@exec bin/millrace serve --model-repository $(DEMO) --model-control-mode explicit --load-model '*' $(PORTS)
 
 up: onnxruntime build ## serve the example that decides on card payments, and replay two months of them
@@ -109,4 +113,4 @@ check-tools:
 	@scripts/check-tools.sh
 
 clean: ## remove what was built; fetched libraries stay
-	rm -rf bin $(DEMO)
+	rm -rf bin $(DEMO) $(LOOP)

@@ -131,7 +131,7 @@ func TestComparisonSaysWhatDiffers(t *testing.T) {
 func TestModelPageKnowsItsVersions(t *testing.T) {
 	s, _ := evaluationSite(t, someReport(0.9, report.Pass))
 	_, text := s.get(t, s.browser(t, ""), "/console/models/fraud")
-	for _, want := range []string{`href="/console/audit/promotions/run-1"`, "by &lt;script", "0.9 [0.8, 0.95]", "not loaded", "report/evaluate", "card"} {
+	for _, want := range []string{`href="/console/audit/promotions/run-1"`, "by &lt;script", "0.9<br>", "[0.8, 0.95]", "not loaded", "report/evaluate", "card"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q", want)
 		}

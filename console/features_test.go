@@ -107,7 +107,7 @@ func TestParseColumn(t *testing.T) {
 func TestHistograms(t *testing.T) {
 	now, before := vectors.Numbers([]float64{0, 0, 1, 3, 3, 3}), vectors.Numbers([]float64{0, 1, 2, 3})
 	h := drawHistogram(&now, &before, nil, smallHistogram)
-	if len(h.Bars) != 3 || h.Bars[0].Width != 32 || h.Bars[2].Height != 32 || h.Before == "" || h.Reference != "" || h.Low != "-0.5" || h.High != "3.5" {
+	if len(h.Bars) != 3 || h.Bars[0].Width != 32 || h.Bars[2].Height != 32 || h.Before == "" || h.Reference != "" || h.Low != "0" || h.High != "3" {
 		t.Errorf("whole numbers have a bar each: %+v", h)
 	}
 	nothing := vectors.Numbers(nil)

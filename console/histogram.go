@@ -53,7 +53,11 @@ func drawHistogram(now, before, reference *vectors.Distribution, size histogramS
 		for i, d := range sides {
 			shares[i] = binShares(d, edges)
 		}
-		h.Low, h.High = formatNumber(edges[0]), formatNumber(edges[len(edges)-1])
+		low, high := edges[0], edges[len(edges)-1]
+		if low-math.Trunc(low) != 0 && high-low == float64(len(edges)-1) { // a bin for each whole number, about it
+			low, high = low+0.5, high-0.5
+		}
+		h.Low, h.High = formatNumber(low), formatNumber(high)
 	}
 	most := 0.0
 	for _, side := range shares {

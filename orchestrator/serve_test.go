@@ -155,6 +155,7 @@ pipelines:
 		expect(31*time.Minute, "alarm-3")
 		tell(Happening{On: "alarm", Name: "m", Severity: "critical", Subject: "qualityless:1d"}, "")
 		tell(Happening{On: "alarm", Name: "m", Severity: "warning", Subject: "quality:1d"}, "")
+		tell(Happening{On: "alarm", Name: "m", Severity: "critical", Subject: "quality:1d", Again: true}, "")
 		tell(Happening{On: "alarm", Name: "m", Severity: "critical", Subject: "quality:1d", Payload: map[string]any{"time": "2026-01-02T03:04:05Z"}}, "grave")
 		expect(2*time.Second, "as-of-2026-01-02T03:04:05Z")
 		if _, err := r.Run(ctx, "grave", RunOptions{}); err != nil { // by hand there is no trigger

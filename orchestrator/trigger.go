@@ -32,6 +32,8 @@ type Happening struct {
 	Count int    // of new labels; 0 is 1
 	// Severity and Subject are those of an alarm.
 	Severity, Subject string
+	// Again says that the alarm was raised before, and another window is bad.
+	Again   bool
 	Payload           map[string]any // what the runs know of it, as JSON at most 64 KiB
 }
 
@@ -54,7 +56,7 @@ func triggerKey(p *pipeline.Pipeline, t pipeline.Trigger) firedKey {
 func (h Happening) matches(t pipeline.Trigger) bool {
 	switch t.On {
 	case "alarm":
-		return h.On == "alarm" && (t.Monitor == "" || t.Monitor == h.Name) && (t.Severity == "" || t.Severity == h.Severity) && subjectIn(h.Subject, t.Subject)
+		return h.On == "alarm" && (!h.Again || t.Again) && (t.Monitor == "" || t.Monitor == h.Name) && (t.Severity == "" || t.Severity == h.Severity) && subjectIn(h.Subject, t.Subject)
 	case "labels":
 		return h.On == "labels"
 	case "webhook":

@@ -22,8 +22,8 @@ import (
 	millracev1 "github.com/millrace-ml/millrace/proto/millrace/v1"
 )
 
-// monitoredProject is a project whose decisions are watched: windows that close all the
-// time, so that their tests are part of what is measured, and labels that are joined.
+// monitoredProject is a project whose decisions are watched: windows that close now and
+// then, so that their tests are part of what is measured, and labels that are joined.
 const monitoredProject = decideProject + `feedback: [feedback.yaml]
 monitors: [monitors.yaml]
 `
@@ -37,7 +37,7 @@ const monitoredMonitors = `monitors:
     decision: payment
     label: fraud
     reference: {file: reference.parquet, score: score, label: label}
-    windows: [10s, 1m]
+    windows: [1m, 1h]
     lateness: 1s
 `
 

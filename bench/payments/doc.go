@@ -16,6 +16,9 @@
 // towards what is usual, and compromised terminals give way to compromised customers.
 // So a model that was good in the first months is worse in later ones.
 //
+// Beyond that, Options.Changes names days from which on there is another [Pattern], which
+// nothing before was like, while what there was fades.
+//
 // Kinds, durations and columns are those of the public simulated data set of the
 // "Reproducible Machine Learning for Credit Card Fraud Detection" handbook (Le Borgne,
 // Siblini, Lebichot, Bontempi), so that what reads one reads the other. How a world is
@@ -27,6 +30,7 @@
 //	    of one architecture.
 //	W2  Payments come in the order of time, and ids count up from 1.
 //	W3  A world of N days is the beginning of a world of N+1 days.
+//	W4  A world with changes is, before the first of them, the world without.
 //
 // A World holds its customers, its terminals and the payments of one day. It belongs to
 // one goroutine.

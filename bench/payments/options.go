@@ -21,13 +21,16 @@ type Options struct {
 	// Start is the first day, of which only the date in UTC counts: zero is 2026-01-05, a
 	// Monday.
 	Start time.Time
+	// Changes are days from which on there are other patterns of fraud, in order; at most
+	// ChangesMax. None is a world of the three first kinds alone.
+	Changes []Change
 }
 
 // Bounds of a world.
 const (
 	CustomersMax = 1_000_000
 	TerminalsMax = 2_000_000
-	DaysMax      = 3660
+	DaysMax      = 36_600
 )
 
 // EnsureDefaults replaces zero values.
@@ -61,5 +64,5 @@ func (o *Options) Validate() error {
 	if o.Start.Year() < 1970 || o.Start.Year() > 9000 {
 		all = append(all, fmt.Errorf("start %v: give a day from 1970 on", o.Start))
 	}
-	return errors.Join(all...)
+	return errors.Join(append(all, validateChanges(o.Changes)...)...)
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/millrace-ml/millrace/featurestore/column"
 	"github.com/millrace-ml/millrace/featurestore/definition"
@@ -156,5 +157,42 @@ func TestBadOptions(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(path + "*"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestChanges: W4, until the first change nothing differs; from then on there are frauds of
+// the pattern, and fewer of what was there before.
+func TestChanges(t *testing.T) {
+	o := Options{Customers: 600, Days: 90, Seed: 5}
+	before := all(t, o)
+	o.Changes = Recurring(30, 20, o.Days)
+	if len(o.Changes) != 3 || o.Changes[0].Pattern != Testing || o.Changes[1].Pattern != Dormant || o.Changes[2].Pattern != Vouchers {
+		t.Fatalf("changes %v", o.Changes)
+	}
+	after := all(t, o)
+	first := time.Date(2026, 2, 4, 0, 0, 0, 0, time.UTC)
+	counts := map[Pattern][3]int{} // in the 20 days behind each change
+	for i, p := range after {
+		if p.At.Before(first) && p != before[i] {
+			t.Fatalf("W4: payment %d differs before the first change: %+v and %+v", i, p, before[i])
+		}
+		if i > 0 && p.At.Before(after[i-1].At) {
+			t.Fatalf("W2: payment %d is before %d", p.ID, after[i-1].ID)
+		}
+		if part := int(p.At.Sub(first).Hours() / (24 * 20)); p.Scenario > 3 {
+			n := counts[Pattern(p.Scenario-3)]
+			n[min(part, 2)]++
+			counts[Pattern(p.Scenario-3)] = n
+		}
+	}
+	const least = 20 * 600 / 50 / 2 // half of what is expected in the time
+	for i, c := range o.Changes {
+		n := counts[c.Pattern]
+		if n[i] < least || i > 0 && n[i-1] > 0 || i < 2 && n[i+1] > n[i] {
+			t.Errorf("%v begins on day %d: frauds by period are %v", c.Pattern, c.Day, n)
+		}
+	}
+	if bad := validateChanges([]Change{{Day: 5, Pattern: Testing}, {Day: 5, Pattern: 9}}); len(bad) != 2 {
+		t.Errorf("mistakes found: %v", bad)
 	}
 }

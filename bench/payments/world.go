@@ -20,7 +20,7 @@ type Payment struct {
 	// Amount is positive, in whole cents.
 	Amount float64
 	Fraud  bool
-	// Scenario is the kind of fraud, 0 for none. It explains the label and is never a feature.
+	// Scenario is the kind of fraud, 0 for none, and 3 more than a Pattern. It explains the label and is never a feature.
 	Scenario int64
 }
 
@@ -33,6 +33,7 @@ type World struct {
 	next      int64 // id
 	payments  []Payment
 	random    *rand.Rand // of the day
+	left      float64    // share of the first three kinds that is left today
 }
 
 // customer is a holder of a card and its habits.
@@ -117,10 +118,12 @@ func (w *World) NextDay() []Payment {
 	if w.payments = w.payments[:0]; w.payments == nil {
 		w.payments = []Payment{}
 	}
+	w.left = w.kindsLeft()
 	w.breakAndSteal()
 	for i := range w.customers {
 		w.spend(i)
 	}
+	w.defraudByPatterns()
 	slices.SortStableFunc(w.payments, func(a, b Payment) int { return a.At.Compare(b.At) })
 	for i := range w.payments {
 		w.payments[i].ID = w.next
@@ -132,13 +135,13 @@ func (w *World) NextDay() []Payment {
 
 // breakAndSteal compromises terminals and customers from today on.
 func (w *World) breakAndSteal() {
-	r, s := w.random, shift(w.day)
-	for range w.poisson(terminalsBroken * (1 - 0.6*s) * float64(len(w.terminals))) {
+	r, s, left := w.random, shift(w.day), w.left
+	for range w.poisson(terminalsBroken * (1 - 0.6*s) * left * float64(len(w.terminals))) {
 		t := &w.terminals[r.IntN(len(w.terminals))]
 		t.brokenTill = max(t.brokenTill, w.day+brokenDaysMax/2+r.IntN(brokenDaysMax/2)+1)
 		t.rate = 0.8 + 0.2*r.Float64()
 	}
-	for range w.poisson(customersStolen * (1 + s) * float64(len(w.customers))) {
+	for range w.poisson(customersStolen * (1 + s) * left * float64(len(w.customers))) {
 		c := &w.customers[r.IntN(len(w.customers))]
 		c.stolenUntil = max(c.stolenUntil, w.day+stolenDaysMax/2+r.IntN(stolenDaysMax/2)+1)
 	}
@@ -180,7 +183,7 @@ func (w *World) defraud(c *customer, p *Payment) {
 	case c.stolenUntil > w.day && r.Float64() < stolenShare:
 		p.Scenario = 3
 		p.Amount *= 5 - 2.2*s + r.Float64()
-	case r.Float64() < highAmounts*(1+s):
+	case r.Float64() < highAmounts*(1+s)*w.left:
 		p.Scenario = 1
 		p.Amount = 220 + (200-120*s)*r.ExpFloat64()
 	}
@@ -194,8 +197,9 @@ func (w *World) nearness(n int) int {
 }
 
 // poisson draws a count. Above 30 it is a rounded normal one.
-func (w *World) poisson(mean float64) int {
-	r := w.random
+func (w *World) poisson(mean float64) int { return poissonOf(w.random, mean) }
+
+func poissonOf(r *rand.Rand, mean float64) int {
 	if mean > 30 {
 		return max(0, int(math.Round(mean+math.Sqrt(mean)*r.NormFloat64())))
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -76,7 +77,8 @@ func alarmEntry(e *console.AlarmChange) console.Entry {
 		}
 		detail += " " + name
 	}
-	return console.Entry{Time: e.Time, Who: "monitor " + e.Monitor, Action: "alarm " + e.Change, Subject: e.Subject, Detail: detail, Link: "/console/monitors/" + e.Monitor}
+	return console.Entry{Time: e.Time, Who: "monitor " + e.Monitor, Action: "alarm " + e.Change, Subject: e.Subject, Detail: detail,
+		Link: "/console/monitors/" + url.PathEscape(e.Monitor) + "/alarms?id=" + url.QueryEscape(e.ID)}
 }
 
 // alarmBook is the file of alarms of a server that runs: it knows which are raised. Changes

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 func newDemoPaymentsCommand() *cobra.Command {
 	var o payments.Options
 	var start string
+	var changeFrom, changeEvery int
 	cmd := &cobra.Command{
 		Use:   "demo-payments FILE",
 		Short: "Write card payments with frauds in them, to try features and decisions",
@@ -26,9 +28,11 @@ func newDemoPaymentsCommand() *cobra.Command {
 
 FILE ends in .parquet or .csv and is replaced. The same flags write the same payments.
 Columns: transaction_id, event_timestamp, customer_id, terminal_id, amount, is_fraud,
-fraud_scenario (1 high amount, 2 terminal compromised, 3 customer compromised).`,
-		Example: `  millrace demo-payments payments.parquet --days 60 --customers 1000 --seed 1`,
-		Args:    cobra.ExactArgs(1),
+fraud_scenario (1 high amount, 2 terminal compromised, 3 customer compromised; from changes
+on 4 cards tested at night, 5 dormant cards, 6 vouchers late in the evening).`,
+		Example: `  millrace demo-payments payments.parquet --days 60 --customers 1000 --seed 1
+  millrace demo-payments changing.parquet --days 200 --change-from 60 --change-every 45`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if start != "" {
 				t, err := parseMoment(start)
@@ -36,6 +40,9 @@ fraud_scenario (1 high amount, 2 terminal compromised, 3 customer compromised).`
 					return usageError{fmt.Errorf("--start: %w", err)}
 				}
 				o.Start = t
+			}
+			if changeFrom > 0 {
+				o.Changes = payments.Recurring(changeFrom, cmp.Or(changeEvery, payments.DaysMax), o.Days)
 			}
 			o.EnsureDefaults()
 			if err := o.Validate(); err != nil {
@@ -54,6 +61,8 @@ fraud_scenario (1 high amount, 2 terminal compromised, 3 customer compromised).`
 	flags.IntVar(&o.Customers, "customers", 1000, "`number` of customers, who pay about 1.8 times a day each")
 	flags.IntVar(&o.Terminals, "terminals", 0, "`number` of terminals; 0 for twice the customers")
 	flags.Uint64Var(&o.Seed, "seed", 0, "`number` that draws another world")
+	flags.IntVar(&changeFrom, "change-from", 0, "`day` from which on there is a way of defrauding that was not there before; 0 is never")
+	flags.IntVar(&changeEvery, "change-every", 0, "`days` after which there is the next one; 0 is never")
 	flags.StringVar(&start, "start", "", "first `day`, such as 2026-01-05")
 	return cmd
 }

@@ -54,6 +54,7 @@ func newRootCommand() *cobra.Command {
 		newPipelineCommand(),
 		newTaskCommand(),
 		newBenchCommand(),
+		newDemoCommand(),
 		newDemoRepositoryCommand(),
 		newDemoPaymentsCommand(),
 		newDoctorCommand(),

@@ -59,19 +59,25 @@ type upOptions struct {
 	data, speed, from, to string
 	replay                bool
 	acceptBreaking        bool
+	models                []string // repositories beside the project's
 
 	serve serveOptions // of which up has some flags only
 	given *pflag.FlagSet
 }
 
 func (o *upOptions) addFlags(flags *pflag.FlagSet) {
-	o.given = flags
 	flags.StringVar(&o.data, "data", "", "`file` in place of the inputs of the source that is replayed")
 	flags.BoolVar(&o.replay, "replay", true, "replay as the project says")
 	flags.StringVar(&o.speed, "speed", "", "`speed` of the replay: 60x, 3600x, or max")
 	flags.StringVar(&o.from, "from", "", "first `moment` that is replayed; what is before is loaded")
 	flags.StringVar(&o.to, "to", "", "`moment` at which the replay ends")
 	flags.BoolVar(&o.acceptBreaking, "accept-breaking", false, "serve definitions that break what the last ones served")
+	o.addServeFlags(flags)
+}
+
+// addServeFlags adds those that say how a project is served.
+func (o *upOptions) addServeFlags(flags *pflag.FlagSet) {
+	o.given = flags
 	flags.StringVar(&o.serve.http.address, "address", "", "`address` that all ports listen on")
 	for _, face := range o.faces() {
 		flags.Uint16Var(&face.options.port, face.name+"-port", 0, "port of "+face.what+", 0 for any that is free")
@@ -193,6 +199,8 @@ type up struct {
 	// story is what a simulation tells on the console's first page; nil tells nothing. It is
 	// set before serve.
 	story func() *console.Story
+	// demo plays the world around the project; nil where there is a real one.
+	demo *demo
 }
 
 // run opens everything, serves, and closes it in the opposite order.
@@ -245,7 +253,7 @@ func (u *up) load(ctx context.Context) (err error) {
 	}
 	u.clock = newReplayClock(u.replay.start)
 	u.replay.clock = u.clock
-	return nil
+	return u.demo.play(u, u.replay)
 }
 
 // materialize loads history. Where a replay has begun before, it was loaded then.
@@ -274,7 +282,7 @@ func (u *up) serverOptions() serving.Options {
 		Version: version, StrictReadiness: true, LatencyHistograms: true, Logger: u.log,
 		ExitTimeout: time.Duration(u.options.serve.exitTimeoutSeconds) * time.Second,
 	}
-	o.Repository.Paths = []string{u.project.Models}
+	o.Repository.Paths = append([]string{u.project.Models}, u.options.models...)
 	o.Repository.Mode, o.Repository.LoadModels = repository.ModeExplicit, []string{"*"} // so that versions can be swapped
 	o.Repository.LoadThreads = 4
 	o.Repository.StateFile = filepath.Join(u.project.State, servedFile) // what a rollback chose is served after a restart

@@ -60,6 +60,11 @@ func (c *replayClock) run(speed float64, limit int64) {
 	c.limit.Store(limit)
 }
 
+// again goes on from now at the same speed: what a pause has taken is not caught up with.
+func (c *replayClock) again() {
+	c.pace.Store(&pace{simulated: c.now(), real: time.Now(), speed: c.pace.Load().speed})
+}
+
 // free goes on from now at the machine's speed, without a limit.
 func (c *replayClock) free() { c.run(1, math.MaxInt64) }
 

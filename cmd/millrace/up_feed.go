@@ -16,11 +16,17 @@ import (
 	"github.com/millrace-ml/millrace/serving/frontend/policy"
 )
 
+// eventReader reads events in the order of time: a source's inputs, or what takes their place.
+type eventReader interface {
+	Next(*column.Batch) (bool, error)
+	Close() error
+}
+
 // feed yields the events of a source one by one, from a moment on. Rows that cannot be
 // used are left out, as a load of them leaves them out.
 type feed struct {
 	source *definition.Source
-	reader *source.Reader
+	reader eventReader
 	from   int64
 	batch  column.Batch
 	row    int
@@ -32,6 +38,18 @@ func openFeed(ctx context.Context, s *definition.Source, from int64) (*feed, err
 		return nil, err
 	}
 	return &feed{source: s, reader: r, from: from, row: -1}, nil
+}
+
+// openFeed opens what is replayed.
+func (r *replay) openFeed(ctx context.Context, from int64) (*feed, error) {
+	if r.events == nil {
+		return openFeed(ctx, r.source, from)
+	}
+	events, err := r.events(from)
+	if err != nil {
+		return nil, err
+	}
+	return &feed{source: r.source, reader: events, from: from, row: -1}, nil
 }
 
 func (f *feed) close() { f.reader.Close() }
@@ -156,7 +174,7 @@ func newLabelFeeds(ctx context.Context, r *replay) (labelFeeds, error) {
 			continue
 		}
 		after := field.KnownAfter.Microseconds()
-		f, err := openFeed(ctx, r.source, r.labelsFrom()-after)
+		f, err := r.openFeed(ctx, r.labelsFrom()-after)
 		if err != nil {
 			all.close()
 			return nil, err

@@ -221,16 +221,26 @@ func (m *upMonitors) verified(p *dataset.Parity) {
 	}
 }
 
-// trigger starts the pipelines that wait for an alarm. One that was told before a crash is
-// known by the runs that it started.
-func (m *upMonitors) trigger(e *console.AlarmChange) []string {
+// alarmTime is how a run is told the moment of an alarm.
+const alarmTime = "2006-01-02T15:04:05Z07:00"
+
+// trigger starts the pipelines that wait for an alarm, or again for another bad window of it
+// unless a run that it started goes on.
+// What was told before a crash is known by the runs that it started.
+func (m *upMonitors) trigger(e *console.AlarmChange, again bool) []string {
 	if m.pipelines == nil {
 		return nil
 	}
 	runner := m.pipelines.runner
 	var starts []string
 	for _, run := range runner.Runs("") {
-		if run.Trigger["alarm"] == e.ID {
+		if run.Trigger["alarm"] != e.ID {
+			continue
+		}
+		if again && !run.Status.Ended() {
+			return nil // what is made of it is not there yet
+		}
+		if !again || run.Trigger["time"] == e.Time.Format(alarmTime) {
 			starts = append(starts, run.Pipeline)
 		}
 	}
@@ -238,10 +248,10 @@ func (m *upMonitors) trigger(e *console.AlarmChange) []string {
 		return starts
 	}
 	starts, err := runner.Trigger(orchestrator.Happening{
-		On: "alarm", Name: e.Monitor, Severity: e.Severity, Subject: e.Subject,
+		On: "alarm", Name: e.Monitor, Severity: e.Severity, Subject: e.Subject, Again: again,
 		Payload: map[string]any{
 			"alarm": e.ID, "monitor": e.Monitor, "subject": e.Subject, "severity": e.Severity, "reason": e.Reason,
-			"time": e.Time.Format("2006-01-02T15:04:05Z07:00"),
+			"time": e.Time.Format(alarmTime),
 		},
 	})
 	if err != nil {
@@ -261,7 +271,7 @@ func (w *watcher) raise(a monitor.Alarm, at int64) error {
 		return nil
 	}
 	e := console.AlarmChange{ID: id, Time: timeOf(at), Monitor: w.name, Subject: a.Subject, Severity: string(a.Severity), Change: string(monitor.Raised), Reason: a.Reason}
-	e.Starts = w.all.trigger(&e)
+	e.Starts = w.all.trigger(&e, false)
 	return w.tell(e)
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/evaluation/monitor"
+	"github.com/millrace-ml/millrace/evaluation/monitor/record"
 	"github.com/millrace-ml/millrace/featurestore/offline"
 	"github.com/millrace-ml/millrace/labeling/groundtruth"
 )
@@ -138,6 +139,9 @@ func (w *watcher) open(ctx context.Context, r monitor.Reference) error {
 		w.monitor, w.clock, w.tail = m, head.Clock, w.all.events.Tail(head.Sequence)
 		w.recall()
 		w.status.begin(w)
+		if err := w.show(); err != nil {
+			return err
+		}
 		return w.openLive(ctx, groundtruth.Position{Sequence: head.Sequence, Clock: head.Clock})
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -158,6 +162,22 @@ func (w *watcher) open(ctx context.Context, r monitor.Reference) error {
 	}
 	w.status.begin(w)
 	return w.save()
+}
+
+// show puts the newest reports into the metrics, which have none after a start.
+func (w *watcher) show() error {
+	for _, window := range w.monitor.Config().Windows {
+		for _, matured := range []bool{false, true} {
+			all, err := w.store.Reports(record.Query{Window: window, Matured: &matured, Limit: 1})
+			if err != nil {
+				return err
+			}
+			for i := range all {
+				w.status.report(&all[i])
+			}
+		}
+	}
+	return nil
 }
 
 // make makes a monitor. Where the reference's labels are of no use, such as of one class,

@@ -177,6 +177,22 @@ var (
 	monitorTold      = monitorGauge("webhook_total", "Changes of alarms for the webhook.", "outcome")
 )
 
+// lag is for how long a monitor has not been up to date with the log; those that wait for a
+// reference do not count. A nil one has none.
+func (m *upMonitors) lag() (most time.Duration) {
+	if m == nil {
+		return 0
+	}
+	for _, w := range m.watchers {
+		w.status.mu.Lock()
+		if w.status.mu.why == "" {
+			most = max(most, time.Since(w.status.mu.settled))
+		}
+		w.status.mu.Unlock()
+	}
+	return most
+}
+
 // Describe implements prometheus.Collector.
 func (m *upMonitors) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{monitorAlarms, monitorAlarm, monitorDrift, monitorQuality, monitorEstimated, monitorRows,

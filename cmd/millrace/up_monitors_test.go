@@ -116,8 +116,17 @@ func (w *watchWorld) checkTriggered(e console.AlarmChange) {
 	}
 	cancel()
 	w.must(<-served)
-	if again := w.monitors.trigger(&e); !slices.Equal(again, []string{"retrain"}) && len(runner.Runs("")) != 1 {
+	if again := w.monitors.trigger(&e, false); !slices.Equal(again, []string{"retrain"}) && len(runner.Runs("")) != 1 {
 		w.t.Errorf("told again it starts %v", again)
+	}
+	later := e
+	later.Time = e.Time.Add(24 * time.Hour)
+	if again := w.monitors.trigger(&later, true); again != nil {
+		w.t.Errorf("another bad window starts %v, which wants alarms alone", again)
+	}
+	later.ID, later.Subject = later.ID+"-skewed", "skewed:1d"
+	if again := w.monitors.trigger(&later, true); !slices.Equal(again, []string{"other"}) {
+		w.t.Errorf("another bad window starts %v", again)
 	}
 }
 

@@ -247,6 +247,16 @@ func clonePrediction(p *monitor.Prediction) *monitor.Prediction {
 	return &c
 }
 
+// again starts the pipelines that want to hear of each bad window of an alarm that is raised.
+func (w *watcher) again(a monitor.Alarm, at int64) {
+	open, ok := w.all.book.raised(w.name, a.Subject)
+	if !ok {
+		return
+	}
+	open.Time, open.Reason = timeOf(at), a.Reason
+	w.all.trigger(&open, true)
+}
+
 // take gives an event to the monitor. One that is not sound is counted.
 func (w *watcher) take(e *watched) error {
 	var reports []monitor.Report
@@ -279,6 +289,8 @@ func (w *watcher) report(reports []monitor.Report) error {
 			switch e.Change {
 			case monitor.Raised:
 				err = w.raise(e.Alarm, e.At)
+			case monitor.Still:
+				w.again(e.Alarm, e.At)
 			case monitor.Cleared:
 				err = w.clear(e.Alarm, e.At, "windows are good again; it was: "+e.Alarm.Reason)
 			}

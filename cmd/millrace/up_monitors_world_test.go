@@ -65,7 +65,7 @@ pipelines:
     triggers: [{on: alarm, monitor: fraud, severity: critical, subject: concept}]
     tasks: {a: {uses: command, with: {shell: "echo as of {{ trigger.time }}"}}}
   other:
-    triggers: [{on: alarm, monitor: another}]
+    triggers: [{on: alarm, monitor: another, again: true}, {on: alarm, monitor: fraud, subject: skewed, again: true}]
     tasks: {a: {uses: command, with: {shell: "true"}}}
 `
 )
@@ -111,7 +111,9 @@ func newWatchWorld(t *testing.T, monitors string) *watchWorld {
 		{Name: "degraded", Type: offline.TypeString}, {Name: "duration_ns", Type: offline.TypeInt64},
 	}, plan.VectorColumns()...)})
 	w.must(err)
-	_, _, labels, err := labelsIn(w.dir)
+	_, policies, err := p.catalog()
+	w.must(err)
+	labels, err := p.labels(policies)
 	w.must(err)
 	w.collector, err = groundtruth.OpenCollector(t.Context(), groundtruth.Options{Log: w.log, Labels: labels, Now: w.now})
 	w.must(err)

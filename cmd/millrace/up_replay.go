@@ -46,6 +46,13 @@ type replay struct {
 	told time.Time
 	// outcomes tells what became of decisions; nil if the project has no labels for them.
 	outcomes *replayOutcomes
+	// events take the place of the source's inputs, from a moment in microseconds on; nil
+	// reads those.
+	events func(from int64) (eventReader, error)
+	// before is called before an event of a moment is sent, and may wait; nil does not.
+	before func(ctx context.Context, at int64)
+	// line says in place of the report how the last while went; nil leaves it to the report.
+	line func(decisionsPerSecond float64, total replayCounts) string
 
 	jobs   chan job
 	report *replayReport
@@ -283,7 +290,7 @@ func reachable(address string) string {
 // play sends events and labels in the order of time.
 func (r *replay) play(ctx context.Context) error {
 	r.clock.run(r.options.Speed, r.start.UnixMicro())
-	events, err := openFeed(ctx, r.source, r.start.UnixMicro())
+	events, err := r.openFeed(ctx, r.start.UnixMicro())
 	if err != nil {
 		return err
 	}
@@ -304,6 +311,9 @@ func (r *replay) play(ctx context.Context) error {
 		}
 		if err := labels.until(events.time()); err != nil {
 			return err
+		}
+		if r.before != nil {
+			r.before(ctx, events.time())
 		}
 		if err := r.clock.wait(ctx, events.time()); err != nil {
 			break

@@ -158,7 +158,9 @@ func (p *replayReport) run(done <-chan struct{}) {
 		case <-done:
 			return
 		case now := <-ticker.C:
-			fmt.Fprintln(p.out, p.line(now.Sub(last)))
+			if text := p.line(now.Sub(last)); text != "" {
+				fmt.Fprintln(p.out, text)
+			}
 			last = now
 		}
 	}
@@ -169,8 +171,12 @@ func (p *replayReport) line(since time.Duration) string {
 	p.mu.Lock()
 	latencies, decisions := p.mu.second, p.mu.decisions
 	p.mu.second, p.mu.decisions = nil, 0
-	text := p.countsLocked()
+	text, total := p.countsLocked(), p.mu.total
 	p.mu.Unlock()
+	perSecond := float64(decisions) / since.Seconds()
+	if p.replay.line != nil {
+		return p.replay.line(perSecond, total)
+	}
 	slices.Sort(latencies)
 	quantile := func(q float64) time.Duration {
 		if len(latencies) == 0 {
@@ -179,7 +185,7 @@ func (p *replayReport) line(since time.Duration) string {
 		return latencies[int(q*float64(len(latencies)-1))].Round(10 * time.Microsecond)
 	}
 	return fmt.Sprintf("%s  %5.0f decisions/s  p50 %v p99 %v  %s", p.replay.clock.now().Format("2006-01-02 15:04"),
-		float64(decisions)/since.Seconds(), quantile(0.5), quantile(0.99), text)
+		perSecond, quantile(0.5), quantile(0.99), text)
 }
 
 func (p *replayReport) countsLocked() string {

@@ -33,6 +33,7 @@ type upParts struct {
 	labeling  *upLabeling
 	console   *upConsole
 	grpc      string // address that clients of this process reach
+	http      string // likewise
 }
 
 // serve serves until ctx ends. What is in flight is finished in this order: the replay
@@ -69,6 +70,7 @@ func (u *up) serve(ctx context.Context) error {
 	running.Go(func() { parts.feedback.run(background) }) // likewise
 	running.Go(func() { parts.monitors.run(background, parts.server.Ready()) })
 	running.Go(func() { parts.labeling.run(background, parts.server.Ready()) })
+	running.Go(func() { stop(u.demo.run(background, u)) }) // likewise; one without a demo waits
 	err = parts.server.Serve(background)
 	stop(nil)
 	running.Wait()
@@ -85,7 +87,7 @@ func (p *upParts) close() error {
 
 // assemble makes the server, and the front-end that runs its models.
 func (u *up) assemble(ctx context.Context, options serving.Options, pipelines *upPipelines) (_ *upParts, err error) {
-	p := &upParts{features: featurerpc.New(u.store), grpc: options.GRPC.Addr().String()}
+	p := &upParts{features: featurerpc.New(u.store), grpc: options.GRPC.Addr().String(), http: options.HTTP.Addr().String()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())

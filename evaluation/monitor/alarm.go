@@ -14,7 +14,7 @@ type Severity string
 const (
 	// Warning is of inputs or of an estimate: quality may suffer.
 	Warning Severity = "warning"
-	// Critical is of quality: labels say that it fell.
+	// Critical is of quality: labels say that it fell; or nothing is predicted any more.
 	Critical Severity = "critical"
 )
 

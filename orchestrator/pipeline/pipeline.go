@@ -96,6 +96,8 @@ type Trigger struct {
 	// Severity of an alarm, warning or critical, and the first parts of its Subject, such as
 	// quality or drift:1d; empty for any.
 	Severity, Subject string
+	// Again starts a run also when another window is bad while the alarm is raised.
+	Again bool
 	Count             int    // of new labels
 	Path              string // of files, a pattern as in path/filepath.Match
 	Name              string // of a webhook

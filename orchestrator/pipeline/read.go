@@ -187,6 +187,7 @@ func (r *reader) triggers(v *value) (all []Trigger) {
 		switch t.On {
 		case "alarm":
 			t.Monitor, t.Severity, t.Subject = o.text("monitor"), o.text("severity"), o.text("subject")
+			t.Again = o.boolean("again", false)
 			if t.Severity != "" && t.Severity != "warning" && t.Severity != "critical" {
 				r.bad(item, "severity is %q, want warning or critical", t.Severity)
 			}

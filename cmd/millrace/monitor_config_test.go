@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace-ml/millrace/evaluation/monitor"
+)
+
+// monitorsFrom reads a file of monitors in the example project.
+func monitorsFrom(t *testing.T, text string) ([]*monitorSpec, error) {
+	t.Helper()
+	p, err := loadProject(exampleFolder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "monitors.yaml")
+	writeText(t, path, text)
+	p.Monitors = []string{path}
+	return loadMonitors(p)
+}
+
+// TestMonitorsDocument: what the reference shows is a monitor of the example.
+func TestMonitorsDocument(t *testing.T) {
+	text, err := os.ReadFile(moduleRoot + "/docs/reference/monitors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	block, _, _ := strings.Cut(rest, "```")
+	all, err := monitorsFrom(t, block)
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	m := all[0]
+	c := m.Config
+	if m.Name != "fraud" || !m.Reference.Version || m.Reference.Log.Days != monitor.DaysDefault || time.Duration(m.QuietMax) != 2*time.Hour ||
+		time.Duration(c.LabelDelay) != 7*24*time.Hour || !c.SilenceIsNegative || len(c.Columns) != 2 || c.Columns[1].Importance != 2 || c.Columns[1].Test != "psi" ||
+		len(m.slices) != 2 || m.slices[0].feature < 0 || m.slices[1].feature >= 0 || m.model().Name != "fraud" || c.Threshold != 0.3 {
+		t.Errorf("%+v", m.Spec)
+	}
+}
+
+func TestMonitorFileMistakes(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"words", `
+monitors:
+  fraud:
+    decision: card_paymnet
+  "bad name":
+    windows: [1d, 25h]
+    level: 2
+    reference: log
+    alarms: {webhook: ftp://x}
+    colums: [amount]
+`, []string{"monitors.yaml:10:5: monitors.bad name.colums: unknown key", "monitors.bad name: the name has other characters", "decision is missing",
+			`monitors.bad name.reference: is "`, "alarms.webhook: needs an address"}},
+		{"decision", "monitors: {a: {decision: card_paymnet}}\n", []string{`monitors.a.decision: there is no decision "card_paymnet"; did you mean card_payment?`}},
+		{"parts", `
+monitors:
+  a: {decision: card_payment, label: frod, columns: [amout], slices: [contry], windows: [1d, 36h], level: 0.7, quiet_max: soon}
+`, []string{`quiet_max: `, `"soon" is no duration`}},
+		{"meaning", `
+monitors:
+  a: {decision: card_payment, label: frod, columns: [amout], slices: [contry], windows: [1d, 36h], level: 0.7}
+`, []string{`a.label: there is no label "frod"; known: fraud`, `a.columns[0]: fraud has no feature "amout"; did you mean amount?`, `a.slices[0]: "contry" is no feature`,
+			"a.windows[1]: 36h has to be longer", "a.level: 0.7 has to be between"}},
+		{"reference", "monitors: {a: {decision: card_payment, reference: {file: x.parquet, log: {days: 2}}}}\n", []string{"either of a file or of the log"}},
+		{"days", "monitors: {a: {decision: card_payment, reference: {log: {days: -2}}, positive: fraud}}\n", []string{"reference.log.days: needs 1 to", "a.positive: there is no label"}},
+		{"nothing", "x-notes: none\n", []string{"monitors is missing"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := monitorsFrom(t, c.text)
+			if err == nil {
+				t.Fatal("it is taken")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("no %q in\n%v", want, err)
+				}
+			}
+		})
+	}
+}
