@@ -68,6 +68,25 @@ func readAlarms(state string) (all []console.AlarmChange, err error) {
 	return all, lines.Err()
 }
 
+// endedAlarms tells when alarms of a monitor ended, in microseconds since 1970, 0 for those
+// that the file of alarms has no end of. Reports alone do not say so of alarms about a version
+// that was replaced.
+func endedAlarms(state, name string) (func(*monitor.Alarm) int64, error) {
+	changes, err := readAlarms(state)
+	if err != nil {
+		return nil, err
+	}
+	ended := map[string]int64{}
+	for i := range changes {
+		if e := &changes[i]; e.Change == string(monitor.Cleared) {
+			ended[e.ID] = e.Time.UnixMicro()
+		} else {
+			delete(ended, e.ID)
+		}
+	}
+	return func(a *monitor.Alarm) int64 { return ended[alarmID(name, a.Subject, a.Since)] }, nil
+}
+
 // alarmEntry is a change of an alarm as a line of the audit trail.
 func alarmEntry(e *console.AlarmChange) console.Entry {
 	detail := e.Severity + ": " + e.Reason

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
@@ -81,7 +82,8 @@ func (a *arrivals) next() (monitor.Logged, bool, error) {
 		if len(a.waiting) == outcomesMax {
 			return monitor.Logged{}, false, fmt.Errorf("more than %d outcomes wait for the moment at which they are known: take a shorter delay of labels", outcomesMax)
 		}
-		heap.Push(&a.waiting, monitor.Outcome{ID: r.prediction.ID, Label: r.label, Time: r.time, Arrival: r.known})
+		// The row is good until the next one, and so is its id.
+		heap.Push(&a.waiting, monitor.Outcome{ID: strings.Clone(r.prediction.ID), Label: r.label, Time: r.time, Arrival: r.known})
 	}
 	return monitor.Logged{Prediction: &r.prediction}, true, nil
 }
@@ -118,11 +120,22 @@ func firstDays(ctx context.Context, rows backtestRows, days int) (predictions []
 			return predictions, labels, r, nil
 		}
 		if len(predictions) < firstRowsMax && !math.IsNaN(r.prediction.Score) {
-			p := r.prediction
-			p.Numbers, p.Texts, p.Slices = slices.Clone(p.Numbers), slices.Clone(p.Texts), slices.Clone(p.Slices)
-			predictions, labels = append(predictions, p), append(labels, r.label)
+			predictions, labels = append(predictions, kept(r.prediction)), append(labels, r.label)
 		}
 	}
+}
+
+// kept is a prediction that may be held when its row has gone: nothing of it is in the row's
+// memory, its texts neither.
+func kept(p monitor.Prediction) monitor.Prediction {
+	p.ID, p.Entity, p.Arm, p.Decision, p.Version = strings.Clone(p.ID), strings.Clone(p.Entity), strings.Clone(p.Arm), strings.Clone(p.Decision), strings.Clone(p.Version)
+	p.Numbers, p.Texts, p.Slices = slices.Clone(p.Numbers), slices.Clone(p.Texts), slices.Clone(p.Slices)
+	for _, texts := range [][]string{p.Texts, p.Slices} {
+		for i := range texts {
+			texts[i] = strings.Clone(texts[i])
+		}
+	}
+	return p
 }
 
 // openLog reads predictions and labels of an event log.
