@@ -99,9 +99,10 @@ func arrivalOf(p *monitor.Prediction) int64 {
 const firstRowsMax = profile.SampleMax
 
 // firstDays reads the rows of the first days. The row after them is next, and the others are
-// left where they are. Of more than firstRowsMax rows the first are taken.
-func firstDays(ctx context.Context, rows backtestRows, days int) (predictions []monitor.Prediction, labels []float64, next *backtestRow, err error) {
-	end := int64(math.MaxInt64)
+// left where they are. Of more than most rows a random part is taken, which is of all the time:
+// the first hours of days are not like the days.
+func firstDays(ctx context.Context, rows backtestRows, days, most int) (predictions []monitor.Prediction, labels []float64, next *backtestRow, err error) {
+	end, keep, first := int64(math.MaxInt64), uint64(math.MaxUint64), true
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, nil, err
@@ -113,14 +114,19 @@ func firstDays(ctx context.Context, rows backtestRows, days int) (predictions []
 		if r == nil {
 			return nil, nil, nil, usageError{fmt.Errorf("all rows are of the first %d days, which are the reference: give --reference FILE, or fewer --reference-days", days)}
 		}
-		if len(predictions) == 0 {
+		if first {
+			first = false
 			end = r.prediction.Time + int64(days)*24*time.Hour.Microseconds()
 		}
 		if r.prediction.Time >= end {
 			return predictions, labels, r, nil
 		}
-		if len(predictions) < firstRowsMax && !math.IsNaN(r.prediction.Score) {
+		if profile.Hash(r.prediction.ID) <= keep && !math.IsNaN(r.prediction.Score) {
 			predictions, labels = append(predictions, kept(r.prediction)), append(labels, r.label)
+		}
+		for len(predictions) > most {
+			keep /= 2
+			predictions, labels = thinned(predictions, labels, keep)
 		}
 	}
 }
@@ -136,6 +142,18 @@ func kept(p monitor.Prediction) monitor.Prediction {
 		}
 	}
 	return p
+}
+
+// thinned are the rows whose ids' hashes are not above keep.
+func thinned(predictions []monitor.Prediction, labels []float64, keep uint64) ([]monitor.Prediction, []float64) {
+	n := 0
+	for i := range predictions {
+		if profile.Hash(predictions[i].ID) <= keep {
+			predictions[n], labels[n] = predictions[i], labels[i]
+			n++
+		}
+	}
+	return predictions[:n], labels[:n]
 }
 
 // openLog reads predictions and labels of an event log.

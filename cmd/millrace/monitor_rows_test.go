@@ -52,7 +52,7 @@ func TestArrivalsHoldNoRow(t *testing.T) {
 		t.Errorf("%d outcomes", told)
 	}
 	const day = 24 * 3600 * 1_000_000
-	first, _, next, err := firstDays(t.Context(), &spacedRows{reusedRows{memory: make([]byte, 8), rows: 10}, day / 4}, 1)
+	first, _, next, err := firstDays(t.Context(), &spacedRows{reusedRows{memory: make([]byte, 8), rows: 10}, day / 4}, 1, 100)
 	if err != nil || len(first) != 4 || next == nil {
 		t.Fatalf("%d rows, %v", len(first), err)
 	}
