@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/featurestore/offline"
 	"github.com/millrace-ml/millrace/serving/frontend"
 )
@@ -92,7 +93,7 @@ func localLabeling(ctx context.Context, p *project, log *offline.Log) (http.Hand
 	for _, one := range policies {
 		decisions = append(decisions, one.Name)
 	}
-	d := &labelDesk{log: log, policies: policies, now: time.Now, weights: sliceWeightsOf(p.State)}
+	d := &labelDesk{log: log, policies: policies, now: time.Now, leaseNow: time.Now, weights: sliceWeightsOf(p.State)}
 	if d.projects, err = loadLabeling(p.Labeling, decisions); err != nil {
 		return nil, err
 	}
@@ -112,7 +113,7 @@ func localLabeling(ctx context.Context, p *project, log *offline.Log) (http.Hand
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	(&labelAPI{desk: d, guard: &labelGuard{local: true, origin: http.NewCrossOriginProtection()}}).routes(mux)
+	(&labelAPI{desk: d, guard: &labelGuard{access: console.Access{Local: true}, origin: http.NewCrossOriginProtection()}}).routes(mux)
 	return mux, nil
 }
 

@@ -60,6 +60,7 @@ type Store struct {
 		index
 		file   *os.File // the last segment, nil until the first Append
 		closed bool
+		raised raised
 	}
 }
 
