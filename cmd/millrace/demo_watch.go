@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/url"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -182,10 +183,10 @@ func (w *demoWatch) alarms() error {
 			if len(c.Starts) > 0 {
 				text += fmt.Sprintf(" (starts pipeline %s)", c.Starts[0])
 			}
-			w.d.tell(storyEvent{Key: "alarm " + c.ID, Time: at, Kind: storyAlarm, Text: text, Link: "/console/monitors/" + c.Monitor, Critical: c.Severity == string(monitor.Critical), Alarm: c.ID})
+			w.d.tell(storyEvent{Key: "alarm " + c.ID, Time: at, Kind: storyAlarm, Text: text, Link: alarmEntry(c).Link, Critical: c.Severity == string(monitor.Critical), Alarm: c.ID})
 		case monitor.Cleared:
 			delete(raised, c.ID)
-			w.d.tell(storyEvent{Key: "cleared " + c.ID, Time: at, Kind: storyCleared, Text: "cleared: " + c.Subject, Link: "/console/monitors/" + c.Monitor})
+			w.d.tell(storyEvent{Key: "cleared " + c.ID, Time: at, Kind: storyCleared, Text: "cleared: " + c.Subject, Link: alarmEntry(c).Link})
 		}
 	}
 	w.d.story.raised.Store(int64(len(raised)))
@@ -207,7 +208,7 @@ func (w *demoWatch) pipelines(now time.Time) error {
 			continue
 		}
 		w.told[r.ID] = r.Status
-		link := "/console/runs/" + r.ID
+		link := "/console/pipelines/" + url.PathEscape(r.ID)
 		switch {
 		case !r.Status.Ended():
 			w.d.tell(storyEvent{Key: "run " + r.ID, Time: now, Kind: storyRun, Text: "pipeline " + r.Pipeline + " trains a challenger" + causeOf(r), Link: link})
@@ -236,7 +237,7 @@ func (w *demoWatch) promotions(now time.Time) error {
 		if p.Previous == 0 && p.Decision == decisionPromoted {
 			continue // the first model
 		}
-		e := storyEvent{Key: "promotion " + p.Run, Time: now, Link: "/console/runs/" + p.Run, Kind: storyKept, Version: p.Version}
+		e := storyEvent{Key: "promotion " + p.Run, Time: now, Link: "/console/audit/promotions/" + url.PathEscape(p.Run), Kind: storyKept, Version: p.Version}
 		if p.Decision == decisionPromoted {
 			e.Kind, e.Text = storyPromotion, fmt.Sprintf("version %d of %s is promoted: it passed its gates against version %d", p.Version, p.Model, p.Previous)
 		} else {

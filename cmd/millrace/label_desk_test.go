@@ -499,6 +499,44 @@ func TestToldAsItIs(t *testing.T) {
 	}
 }
 
+// TestToldOnAnEarlierClock: a label that a crash kept from being told is told, also when the
+// clock of a replay that had ended begins earlier at the next start.
+func TestToldOnAnEarlierClock(t *testing.T) {
+	w := newLabelWorld(t, labelingText)
+	w.decide("a", w.now.Add(-time.Hour), 0.6, 640)
+	round, _ := w.desk.due(w.project(), w.now)
+	if _, err := w.desk.selectTasks(t.Context(), w.project(), w.project().Select, round); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.desk.store.Lease(t.Context(), "review", "anna", 1); err != nil {
+		t.Fatal(err)
+	}
+	begin := w.now
+	w.now = begin.Add(2 * time.Hour)
+	if _, err := w.desk.store.Submit(t.Context(), labeling.Submission{Project: "review", Task: "a", Annotator: "anna", Value: labeling.Choose("fraud")}); err != nil {
+		t.Fatal(err)
+	}
+	if last, err := lastTime(t.Context(), w.log); err != nil || last.Before(w.now) {
+		t.Errorf("without a server it is %v, %v; anna answered at %v", last, err, w.now)
+	}
+	w.restart()
+	w.now = begin
+	c, err := groundtruth.OpenCollector(t.Context(), groundtruth.Options{Log: w.log, Now: func() time.Time { return w.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	teller, err := newLabelTeller(t.Context(), w.desk, c, commandLogger(os.Stderr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := teller.tell(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.outcomes(); !slices.Equal(got, []string{"task:review/a a label true reviewer"}) {
+		t.Errorf("told %v", got)
+	}
+}
+
 // scripted stores nothing of the first so many pieces of feedback.
 type scripted struct {
 	failing int

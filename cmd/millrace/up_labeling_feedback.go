@@ -177,7 +177,8 @@ func (t *labelTeller) feedback(c *labeling.Changed) (groundtruth.Feedback, bool)
 	f := groundtruth.Feedback{ID: id, PredictionID: prediction, Name: p.Feedback.Name, Kind: p.Feedback.Kind, Source: p.Feedback.Source, Value: value,
 		EventTime: t.desk.now().UnixMicro(), Reason: "not decided any more"}
 	if c.Final != nil {
-		f.EventTime, f.Reason = c.At.UnixMicro(), "labelled by "+strings.Join(c.By, ", ")
+		// A replay's clock may go back over a restart, and nothing is told of the future.
+		f.EventTime, f.Reason = min(c.At.UnixMicro(), f.EventTime), "labelled by "+strings.Join(c.By, ", ")
 	}
 	if told {
 		f.Kind = groundtruth.KindCorrection
