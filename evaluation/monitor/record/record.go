@@ -58,6 +58,7 @@ type Store struct {
 	mu  struct {
 		sync.Mutex
 		index
+		cache  cache
 		file   *os.File // the last segment, nil until the first Append
 		closed bool
 	}
@@ -82,7 +83,7 @@ func Open(dir string) (*Store, error) {
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mu.closed = true
+	s.mu.closed, s.mu.cache = true, cache{}
 	if s.mu.file == nil {
 		return nil
 	}

@@ -324,3 +324,49 @@ func TestClosed(t *testing.T) {
 		t.Error("a file was opened as a folder")
 	}
 }
+
+// TestDecodedReports: what is kept decoded is bounded, is not used for a report that took
+// another's place, and is not changed by what callers do with the list.
+func TestDecodedReports(t *testing.T) {
+	s := open(t, t.TempDir())
+	put := func(r monitor.Report) {
+		t.Helper()
+		if err := s.Append([]monitor.Report{r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows := func() (rows []int64) {
+		t.Helper()
+		reports, err := s.Reports(Query{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range reports {
+			rows = append(rows, reports[i].Rows)
+			reports[i].Rows = -1
+		}
+		return rows
+	}
+	put(closed(0))
+	put(closed(1))
+	for range 2 {
+		if got := rows(); !slices.Equal(got, []int64{0, 1}) {
+			t.Fatalf("rows %v", got)
+		}
+	}
+	again := closed(1)
+	again.Rows = 7
+	put(again)
+	if got := rows(); !slices.Equal(got, []int64{0, 7}) {
+		t.Errorf("rows %v after a report was replaced", got)
+	}
+	if n := len(s.mu.cache.byKey); n != 2 {
+		t.Errorf("%d reports are kept decoded", n)
+	}
+	for i := range 20 {
+		s.remember(&entry{key: key{start: int64(i)}, length: CacheBytes / 10}, &Report{})
+	}
+	if s.mu.cache.bytes > CacheBytes || len(s.mu.cache.byKey) < 9 {
+		t.Errorf("%d reports of %d bytes are kept decoded", len(s.mu.cache.byKey), s.mu.cache.bytes)
+	}
+}
