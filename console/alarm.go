@@ -131,7 +131,7 @@ func (c *Console) alarmRuns(p *alarmPage) error {
 			}
 		}
 		for _, e := range entries {
-			if e.Link == "/console/pipelines/"+run.ID {
+			if e.Link == "/console/pipelines/"+run.ID || e.Link == "/console/audit/promotions/"+run.ID {
 				found.Decisions = append(found.Decisions, e)
 				p.Promoted = p.Promoted || e.Action == "promoted"
 			}

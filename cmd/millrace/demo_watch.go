@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
+	monitordoc "github.com/millrace-ml/millrace/evaluation/monitor/document"
 	"github.com/millrace-ml/millrace/evaluation/monitor/estimate"
 	"github.com/millrace-ml/millrace/evaluation/monitor/record"
 	"github.com/millrace-ml/millrace/orchestrator"
@@ -178,14 +179,14 @@ func (w *demoWatch) alarms() error {
 		switch monitor.Change(c.Change) {
 		case monitor.Raised:
 			raised[c.ID] = true
-			text := fmt.Sprintf("alarm: %s: %s", c.Subject, firstLine(c.Reason, 160))
+			text := fmt.Sprintf("alarm: %s: %s", alarmWords(c.Subject), firstLine(c.Reason, 160))
 			if len(c.Starts) > 0 {
 				text += fmt.Sprintf(" (starts pipeline %s)", c.Starts[0])
 			}
-			w.d.tell(storyEvent{Key: "alarm " + c.ID, Time: at, Kind: storyAlarm, Text: text, Link: "/console/monitors/" + c.Monitor, Critical: c.Severity == string(monitor.Critical), Alarm: c.ID})
+			w.d.tell(storyEvent{Key: "alarm " + c.ID, Time: at, Kind: storyAlarm, Text: text, Link: alarmEntry(c).Link, Critical: c.Severity == string(monitor.Critical), Alarm: c.ID})
 		case monitor.Cleared:
 			delete(raised, c.ID)
-			w.d.tell(storyEvent{Key: "cleared " + c.ID, Time: at, Kind: storyCleared, Text: "cleared: " + c.Subject, Link: "/console/monitors/" + c.Monitor})
+			w.d.tell(storyEvent{Key: "cleared " + c.ID, Time: at, Kind: storyCleared, Text: "cleared: " + alarmWords(c.Subject), Link: alarmEntry(c).Link})
 		}
 	}
 	w.d.story.raised.Store(int64(len(raised)))
@@ -207,7 +208,7 @@ func (w *demoWatch) pipelines(now time.Time) error {
 			continue
 		}
 		w.told[r.ID] = r.Status
-		link := "/console/runs/" + r.ID
+		link := "/console/pipelines/" + r.ID
 		switch {
 		case !r.Status.Ended():
 			w.d.tell(storyEvent{Key: "run " + r.ID, Time: now, Kind: storyRun, Text: "pipeline " + r.Pipeline + " trains a challenger" + causeOf(r), Link: link})
@@ -236,7 +237,7 @@ func (w *demoWatch) promotions(now time.Time) error {
 		if p.Previous == 0 && p.Decision == decisionPromoted {
 			continue // the first model
 		}
-		e := storyEvent{Key: "promotion " + p.Run, Time: now, Link: "/console/runs/" + p.Run, Kind: storyKept, Version: p.Version}
+		e := storyEvent{Key: "promotion " + p.Run, Time: now, Link: "/console/audit/promotions/" + p.Run, Kind: storyKept, Version: p.Version}
 		if p.Decision == decisionPromoted {
 			e.Kind, e.Text = storyPromotion, fmt.Sprintf("version %d of %s is promoted: it passed its gates against version %d", p.Version, p.Model, p.Previous)
 		} else {
@@ -249,3 +250,6 @@ func (w *demoWatch) promotions(now time.Time) error {
 	}
 	return nil
 }
+
+// alarmWords says what an alarm is of, for people.
+func alarmWords(subject string) string { return monitordoc.Subject(&monitor.Alarm{Subject: subject}) }
