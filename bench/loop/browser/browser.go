@@ -197,6 +197,7 @@ func openPages(tab context.Context, o *Options, r *Result) error {
 // watch notes in window.interactive when the page could be used: what it fetches while it is
 // loaded has come, and a frame was drawn after it. It runs before anything of the page.
 const watch = `(() => {
+  window.watched = true;
   const ask = window.fetch;
   let open = 0;
   window.fetch = async (...what) => {
@@ -218,18 +219,40 @@ const watch = `(() => {
   document.addEventListener("DOMContentLoaded", () => setTimeout(() => requestAnimationFrame(look), 0));
 })()`
 
+// looks says since when the page can be used, 0 while it cannot. A document that is shown
+// without scripts, such as a report, has only its text to wait for.
+const looks = `(() => {
+  const nav = performance.getEntriesByType("navigation")[0];
+  return { status: nav.responseStatus, took: window.watched ? window.interactive || 0 : nav.domContentLoadedEventEnd };
+})()`
+
 // open opens a page and says after how many milliseconds it could be used.
 func open(tab context.Context, url string) (float64, error) {
 	ctx, cancel := context.WithTimeout(tab, PageTimeout)
 	defer cancel()
-	var was struct {
-		Status int     `json:"status"`
-		Took   float64 `json:"took"`
+	if err := chromedp.Run(ctx, chromedp.Navigate(url)); err != nil {
+		return 0, err
 	}
-	err := chromedp.Run(ctx, chromedp.Navigate(url), chromedp.Poll(`window.interactive > 0`, nil, chromedp.WithPollingTimeout(PageTimeout)),
-		chromedp.Evaluate(`({status: performance.getEntriesByType("navigation")[0].responseStatus, took: window.interactive})`, &was))
-	if err == nil && was.Status != 200 {
-		err = fmt.Errorf("the answer is %d", was.Status)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var at struct {
+			Status int     `json:"status"`
+			Took   float64 `json:"took"`
+		}
+		if err := chromedp.Run(ctx, chromedp.Evaluate(looks, &at)); err != nil {
+			return 0, err
+		}
+		if at.Status != 200 {
+			return 0, fmt.Errorf("the answer is %d", at.Status)
+		}
+		if at.Took > 0 {
+			return at.Took, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return 0, errors.New("it is not there after " + PageTimeout.String())
+		}
 	}
-	return was.Took, err
 }
