@@ -34,7 +34,7 @@ type Happening struct {
 	Severity, Subject string
 	// Again says that the alarm was raised before, and another window is bad.
 	Again   bool
-	Payload           map[string]any // what the runs know of it, as JSON at most 64 KiB
+	Payload map[string]any // what the runs know of it, as JSON at most 64 KiB
 }
 
 // pendingRun is a run that a trigger asked for.

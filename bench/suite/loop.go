@@ -70,6 +70,11 @@ var loopScenarios = []scenario{
 		rows: []promise{{"banking77, 10 % flipped labels, precision of the first 200", report.AtLeast(0.8)}},
 		run:  inLoop(loop.LabelErrors),
 	},
+	{
+		name: "demo",
+		rows: []promise{{"demo, from the start of the program to the first promoted challenger", report.AtMost(180).In("s")}},
+		run:  inLoop(loop.Demo),
+	},
 }
 
 // inLoop runs a measurement of the loop.

@@ -58,6 +58,10 @@ DIR goes on where it was, also after kill -9.`
 const (
 	// demoSpeed is how fast time goes where somebody watches.
 	demoSpeed = "1d/1.5s"
+	// demoKeysMax and demoHeadroomMB keep it small beside what else runs on a machine: its
+	// client asks again for what was not answered a moment ago, and not for more.
+	demoKeysMax    = 50_000
+	demoHeadroomMB = 64
 	// demoDir is where the project is if nothing else is said.
 	demoDir = ".millrace/demo-loop"
 )
@@ -188,6 +192,10 @@ func (o *demoOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 			return nil
 		}
 		return err
+	}
+	o.up.keysMax = demoKeysMax
+	if !o.given.Changed("heap-headroom-mb") {
+		o.up.serve.heapHeadroomMB = demoHeadroomMB
 	}
 	if o.modelRepository != "" {
 		o.up.models = []string{o.modelRepository}

@@ -186,9 +186,6 @@ func (d *demo) dayOf(t time.Time) int {
 	return 1 + int(math.Floor(t.Sub(d.world.begin()).Hours()/24))
 }
 
-// momentOf is when a day begins.
-func (d *demo) momentOf(day int) time.Time { return d.world.begin().AddDate(0, 0, day-1) }
-
 // tell adds to the story what is new, and prints it.
 func (d *demo) tell(e storyEvent) {
 	fresh, err := d.story.add(e)

@@ -225,7 +225,7 @@ func (h *headlessDemo) start(kill time.Duration, what string) error {
 	}
 	h.out.Reset()
 	began := time.Now()
-	cmd := exec.CommandContext(ctx, program, "demo", "--headless", "--until", "promoted", "--dir", h.dir, "--customers", "500", "--timeout", "4m")
+	cmd := exec.CommandContext(ctx, program, "demo", "--headless", "--until", "promoted", "--dir", h.dir, "--customers", "500", "--timeout", "5m")
 	cmd.Env = append(os.Environ(), asCommand+"=1")
 	cmd.Stdout, cmd.Stderr = &h.out, &h.errs
 	err = cmd.Run()
@@ -283,5 +283,32 @@ func (h *headlessDemo) tellOnFailure() {
 			continue
 		}
 		h.t.Logf("%s (%v):\n%s", name, err, text[max(0, len(text)-8000):])
+	}
+}
+
+// TestDemoTidy: the newest versions and lines are kept.
+func TestDemoTidy(t *testing.T) {
+	dir := t.TempDir()
+	for _, version := range []string{"1", "2", "30", "31", "notes"} {
+		if err := os.MkdirAll(filepath.Join(dir, version), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := removeVersions(dir, 30); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 3 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+	path := filepath.Join(dir, "lines")
+	text, err := newestLines(path, []byte("1\n2\n3\n4\n5\n6\n7\n"), 4)
+	if err != nil || string(text) != "1\n2\n3\n4\n5\n6\n7\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if text, err = newestLines(path, []byte("1\n2\n3\n4\n5\n6\n7\n"), 2); err != nil || string(text) != "6\n7\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if kept, err := os.ReadFile(path); err != nil || string(kept) != "6\n7\n" {
+		t.Errorf("the file has %q, %v", kept, err)
 	}
 }

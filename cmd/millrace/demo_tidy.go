@@ -63,10 +63,10 @@ func removeVersions(dir string, before int64) error {
 // newestLines cuts a file of lines down to the newest ones where it has more than twice as
 // many, and returns what it has then.
 func newestLines(path string, text []byte, most int) ([]byte, error) {
-	lines := bytes.SplitAfter(text, []byte("\n"))
+	lines := slices.Collect(bytes.Lines(text))
 	if len(lines) <= 2*most {
 		return text, nil
 	}
-	kept := bytes.Join(slices.Clone(lines[len(lines)-most:]), nil)
+	kept := bytes.Join(lines[len(lines)-most:], nil)
 	return kept, writeWhole(path, kept)
 }

@@ -60,6 +60,7 @@ type upOptions struct {
 	replay                bool
 	acceptBreaking        bool
 	models                []string // repositories beside the project's
+	keysMax               int      // idempotency keys that are remembered; 0 is the front-end's default
 
 	serve serveOptions // of which up has some flags only
 	given *pflag.FlagSet

@@ -122,7 +122,7 @@ func (u *up) assemble(ctx context.Context, options serving.Options, pipelines *u
 		return nil, err
 	}
 	if decides {
-		p.frontend, err = frontend.New(ctx, frontend.Options{Store: u.store, Policies: u.policies, Models: frontend.InProcess(p.server), Logger: u.log})
+		p.frontend, err = frontend.New(ctx, frontend.Options{Store: u.store, Policies: u.policies, Models: frontend.InProcess(p.server), KeysMax: u.options.keysMax, Logger: u.log})
 		if err != nil {
 			return nil, err
 		}

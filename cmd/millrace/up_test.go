@@ -24,7 +24,7 @@ const exampleFolder = moduleRoot + "/examples/card-fraud"
 func copyExample(t *testing.T, replace ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"millrace.yaml", "features.yaml", "decisions.yaml", "feedback.yaml", "labeling.yaml", "training.yaml", "evaluation.yaml", "pipeline.yaml", "models/fraud/1/model.onnx"} {
+	for _, name := range []string{"millrace.yaml", "features.yaml", "decisions.yaml", "feedback.yaml", "labeling.yaml", "monitor.yaml", "retrain.yaml", "training.yaml", "evaluation.yaml", "pipeline.yaml", "models/fraud/1/model.onnx"} {
 		data, err := os.ReadFile(filepath.Join(exampleFolder, name))
 		if err != nil {
 			t.Fatal(err)

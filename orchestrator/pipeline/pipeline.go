@@ -98,9 +98,9 @@ type Trigger struct {
 	Severity, Subject string
 	// Again starts a run also when another window is bad while the alarm is raised.
 	Again bool
-	Count             int    // of new labels
-	Path              string // of files, a pattern as in path/filepath.Match
-	Name              string // of a webhook
+	Count int    // of new labels
+	Path  string // of files, a pattern as in path/filepath.Match
+	Name  string // of a webhook
 	// AtMost is the least time between two runs of this trigger.
 	AtMost time.Duration
 }
