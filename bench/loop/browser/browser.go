@@ -197,7 +197,6 @@ func openPages(tab context.Context, o *Options, r *Result) error {
 // watch notes in window.interactive when the page could be used: what it fetches while it is
 // loaded has come, and a frame was drawn after it. It runs before anything of the page.
 const watch = `(() => {
-  window.watched = true;
   const ask = window.fetch;
   let open = 0;
   window.fetch = async (...what) => {
@@ -216,7 +215,10 @@ const watch = `(() => {
     channel.port1.onmessage = () => { window.interactive = performance.now(); };
     channel.port2.postMessage(0);
   };
-  document.addEventListener("DOMContentLoaded", () => setTimeout(() => requestAnimationFrame(look), 0));
+  document.addEventListener("DOMContentLoaded", () => {
+    window.watched = true; // where there are no scripts, this is not called
+    setTimeout(() => requestAnimationFrame(look), 0);
+  });
 })()`
 
 // looks says since when the page can be used, 0 while it cannot. A document that is shown
