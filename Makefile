@@ -11,6 +11,8 @@ GO_FLAGS := -trimpath $(VCS) -ldflags "-X main.version=$(VERSION)"
 
 # Where goroutines meet: these packages are tested a second time with -race.
 RACE_PACKAGES := ./batching/... ./serving/... ./engine/repository/... ./engine/onnxrt/...
+# What closes the loop: without the packages that only calculate, each in one goroutine.
+RACE_LOOP     := ./labeling ./labeling/groundtruth ./labeling/rpc ./evaluation/monitor/record ./orchestrator
 FUZZTIME      ?= 3000x
 # A test that hangs fails here, well before a pipeline's own limit.
 TEST          := scripts/test.sh -timeout 8m
@@ -56,7 +58,7 @@ portable: ## run kernels and native engine without assembly, and the kernels for
 
 race: ## run the tests of the concurrent packages under the race detector
 	$(TEST) -race $(RACE_PACKAGES)
-	$(TEST) -race -short ./engine/native ./featurestore/...
+	$(TEST) -race -short ./engine/native ./featurestore/... $(RACE_LOOP)
 
 fuzz-smoke: ## run every fuzz target for a moment (FUZZTIME=3000x)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz-smoke.sh

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -76,8 +77,8 @@ func (a *Access) validate() error {
 	return errors.Join(problems...)
 }
 
-// find returns the token of a secret. It takes as long for any.
-func (a *Access) find(secret string) *Token {
+// Find returns the token of a secret, nil if it is none's. It takes as long for any.
+func (a *Access) Find(secret string) *Token {
 	given := sha256.Sum256([]byte(secret))
 	var found *Token
 	for i := range a.Tokens {
@@ -168,17 +169,17 @@ func (s *sessions) of(r *http.Request) *session {
 	}
 	// The name that the browser used counts, not only where the request came from: a page of
 	// another host whose name was made to point here must not get in.
-	if s.access.Local && isLoopback(r.Host) && isLoopback(r.RemoteAddr) {
+	if s.access.Local && IsLoopback(r.Host) && IsLoopback(r.RemoteAddr) {
 		return &session{who: "local", role: Operator}
 	}
 	return &session{}
 }
 
-// isLoopback says whether an address, or a name with a port, is this machine's.
-func isLoopback(hostPort string) bool {
+// IsLoopback says whether an address, or a name with or without a port, is this machine's.
+func IsLoopback(hostPort string) bool {
 	host, _, err := net.SplitHostPort(hostPort)
 	if err != nil {
-		host = hostPort
+		host = strings.Trim(hostPort, "[]")
 	}
 	if host == "localhost" {
 		return true

@@ -125,7 +125,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
 		return invalid("The form cannot be read.")
 	}
 	next := safeNext(r.PostForm.Get("next"))
-	t := c.options.Access.find(r.PostForm.Get("token"))
+	t := c.options.Access.Find(r.PostForm.Get("token"))
 	if t == nil {
 		return c.render(w, r, http.StatusUnauthorized, "login", loginForm{next, "That is no token of this project."})
 	}

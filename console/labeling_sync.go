@@ -167,6 +167,9 @@ func (d *desk) do(ctx context.Context, op *syncOperation) syncResult {
 	case errors.Is(err, labeling.ErrInvalid), errors.Is(err, labeling.ErrInvalidValue), errors.Is(err, labeling.ErrUnknownTask),
 		errors.Is(err, labeling.ErrConflict), errors.Is(err, labeling.ErrNothing):
 		result.Note = fmt.Sprintf("This was not taken: %v.", err)
+	case errors.Is(err, labeling.ErrFull) && op.Do == "postpone":
+		// Only answers make room for it, and those wait behind it.
+		result.Note = fmt.Sprintf("This was not put off: %v.", err)
 	default:
 		result.Retry, result.Note = true, err.Error()
 	}

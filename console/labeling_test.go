@@ -325,6 +325,34 @@ func TestLabelingRetry(t *testing.T) {
 	}
 }
 
+// putOff is a store that lets nobody put off more.
+type putOff struct{ Labeling }
+
+func (putOff) Postpone(context.Context, string, string, string) (labeling.Result, error) {
+	return labeling.Result{}, fmt.Errorf("%w: cleo has postponed 1000 tasks", labeling.ErrFull)
+}
+
+// TestPostponeFull: whoever has put off as much as one may can still answer; what waits to be
+// sent would else stay behind what is never taken.
+func TestPostponeFull(t *testing.T) {
+	d := newDesks(t, Access{Local: true}, func(l Labeling) Labeling { return putOff{l} })
+	d.define(t, labeling.Project{Name: "review", Labels: fraudSet})
+	c := d.person(t, "")
+	d.answer(t, c, "POST", "/console/labeling", url.Values{"name": {"cleo"}})
+	d.sync(t, c, "/console/labeling/review", syncRequest{Who: "cleo", Want: 2})
+	out := d.sync(t, c, "/console/labeling/review", syncRequest{Who: "cleo", Operations: []syncOperation{
+		{ID: "1", Do: "postpone", Task: "a"}, {ID: "2", Do: "submit", Task: "b", Value: labeling.Choose("fraud")},
+	}})
+	results := out["results"].([]any)
+	if len(results) != 2 {
+		t.Fatalf("%v", results)
+	}
+	first, second := results[0].(map[string]any), results[1].(map[string]any)
+	if first["ok"] == true || first["retry"] == true || !strings.Contains(fmt.Sprint(first["note"]), "not put off") || second["ok"] != true {
+		t.Errorf("%v", results)
+	}
+}
+
 func TestAssignKeys(t *testing.T) {
 	labels, commands := assignKeys(&labeling.LabelSet{Labels: []labeling.Label{{Name: "spam", Key: "s"}, {Name: "one"}, {Name: "two", Key: "1"}, {Name: "three"}}})
 	if want := []string{"s", "2", "1", "3"}; !reflect.DeepEqual(labels, want) {

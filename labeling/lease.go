@@ -13,7 +13,7 @@ import (
 // Assignment is a task that somebody has.
 type Assignment struct {
 	Task Task
-	// Expires is when the task goes to somebody else; zero if it is not leased, as after
+	// Expires is when the task goes to somebody else, by the clock of leases; zero if it is not leased, as after
 	// an undo when others have it.
 	Expires time.Time
 	// Before is what the person said of the task before they undid it; nil if nothing.
@@ -56,7 +56,7 @@ func (s *Store) handOut(ctx context.Context, projectName, name string, count int
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	s.expire(now)
+	s.expire()
 	p, err := s.project(projectName)
 	if err != nil {
 		return nil, 0, err
@@ -87,7 +87,7 @@ func (s *Store) lease(ctx context.Context, t *task, who *person, review bool, no
 	if s.mu.bytes+entryBytes > s.o.BytesMax {
 		return fmt.Errorf("%w: tasks and annotations take %d bytes", ErrFull, s.mu.bytes)
 	}
-	expires := now.Add(t.p.Lease)
+	expires := s.leaseNow().Add(t.p.Lease)
 	seq, err := s.appendLease(ctx, t, who.name, review, expires, now)
 	if err != nil {
 		return err
@@ -176,7 +176,7 @@ func (s *Store) renew(ctx context.Context, projectName, name string) (n int, seq
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	s.expire(now)
+	s.expire()
 	p, err := s.project(projectName)
 	if err != nil {
 		return 0, 0, err
@@ -186,7 +186,7 @@ func (s *Store) renew(ctx context.Context, projectName, name string) (n int, seq
 			continue
 		}
 		for _, e := range slices.Clone(who.held) {
-			expires := now.Add(p.Lease)
+			expires := s.leaseNow().Add(p.Lease)
 			if seq, err = s.appendLease(ctx, e.t, name, e.review, expires, now); err != nil {
 				return n, seq, err
 			}

@@ -219,7 +219,7 @@ func (s *Store) readLeases(ctx context.Context) error {
 		return err
 	}
 	var active []*entry
-	now := s.now()
+	now := s.leaseNow()
 	for e, l := range newest {
 		e.lease.seq, e.lease.expires = l.seq, l.expires
 		if l.expires.After(now) && l.seq > e.seq { // an answer ends the lease before it

@@ -257,7 +257,11 @@ func (s *Store) listPostponed(e *entry) {
 
 // expire ends the leases that are over. Each is ended once, so this costs as much as
 // handing them out did.
-func (s *Store) expire(now time.Time) {
+func (s *Store) expire() {
+	if len(s.mu.leases) == 0 {
+		return
+	}
+	now := s.leaseNow()
 	for len(s.mu.leases) > 0 && !s.mu.leases[0].lease.expires.After(now) {
 		e := s.mu.leases[0]
 		s.endLease(e)

@@ -24,8 +24,12 @@ type Options struct {
 	// Log is where everything is stored. It must be given, and stays the caller's to close,
 	// after the last call of the store.
 	Log *offline.Log
-	// Now is the clock; nil is the machine's.
+	// Now is the clock of what is labelled, which may be that of a simulation; nil is the
+	// machine's.
 	Now func() time.Time
+	// LeaseNow is the clock of leases. People take as long as they take, however fast
+	// simulated time runs: where Now is simulated, it is the machine's. Nil is Now.
+	LeaseNow func() time.Time
 	// Seed decides when gold tasks come. Keep it the same for a log.
 	Seed uint64
 
@@ -43,6 +47,9 @@ type Options struct {
 func (o *Options) EnsureDefaults() {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.LeaseNow == nil {
+		o.LeaseNow = o.Now
 	}
 	if o.ProjectsMax == 0 {
 		o.ProjectsMax = 256
@@ -197,6 +204,9 @@ func (s *Store) Recovered() Recovered { return s.recovered }
 // now is the time in the precision of the log, so that a state read back is the same.
 func (s *Store) now() time.Time { return time.UnixMicro(s.o.Now().UnixMicro()).UTC() }
 
+// leaseNow is the same by the clock of leases.
+func (s *Store) leaseNow() time.Time { return time.UnixMicro(s.o.LeaseNow().UnixMicro()).UTC() }
+
 // project finds a project; s.mu must be held.
 func (s *Store) project(name string) (*project, error) {
 	p := s.mu.projects[name]
@@ -238,7 +248,7 @@ func (s *Store) define(ctx context.Context, definition *Project) (uint64, error)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	s.expire(now)
+	s.expire()
 	p := s.mu.projects[definition.Name]
 	if p == nil && len(s.mu.projects) >= s.o.ProjectsMax {
 		return 0, fmt.Errorf("%w: there are %d projects", ErrFull, len(s.mu.projects))
@@ -363,7 +373,7 @@ func (s *Store) addChunk(ctx context.Context, projectName string, tasks []Task, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	s.expire(now)
+	s.expire()
 	p := s.mu.projects[projectName] // projects never go
 	for size := 0; n < len(tasks) && size < chunkBytes; n++ {
 		t := &tasks[n]
@@ -471,7 +481,7 @@ func (s *Store) suggestChunk(ctx context.Context, projectName string, ids []stri
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	s.expire(now)
+	s.expire()
 	for size := int64(0); n < len(ids) && size < chunkBytes; n++ {
 		t, g := s.mu.projects[projectName].tasks[ids[n]], &suggestions[n]
 		more := g.bytes() - t.Suggestion.bytes()

@@ -132,6 +132,38 @@ func TestRenewKeepsTheOrder(t *testing.T) {
 	}
 }
 
+// TestLeasesOfPeople: where the time of what is labelled is simulated, a lease lasts as long
+// as people's time says, and is the same after a restart; answers have the simulated time.
+func TestLeasesOfPeople(t *testing.T) {
+	simulated, people := newClock(), &clock{time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)}
+	log := openLog(t, t.TempDir(), simulated)
+	open := func() *Store {
+		return must(Open(t.Context(), Options{Log: log, Now: simulated.now, LeaseNow: people.now, Seed: 7}))(t)
+	}
+	s := open()
+	define(t, s, colors())
+	must(s.Add(t.Context(), "colors", numbered(2)))(t)
+	mine := must(s.Lease(t.Context(), "colors", "ada", 1))(t)
+	simulated.advance(365 * 24 * time.Hour)
+	for range 2 {
+		if got := ids(must(s.Lease(t.Context(), "colors", "ben", 1))(t)); !reflect.DeepEqual(got, []string{"t1"}) {
+			t.Fatalf("ben has %v, and ada has %v", got, ids(mine))
+		}
+		s = open()
+	}
+	if got := must(s.Submit(t.Context(), Submission{Project: "colors", Task: "t0", Annotator: "ada", Value: Choose("red")}))(t); got.Extra || got.Status != StatusDone {
+		t.Errorf("the answer in time is %+v", got)
+	}
+	v := must(s.Task("colors", "t0"))(t)
+	if !v.Annotations[0].At.Equal(simulated.now()) {
+		t.Errorf("said at %v, want %v", v.Annotations[0].At, simulated.now())
+	}
+	people.advance(24 * time.Hour)
+	if got := ids(must(s.Lease(t.Context(), "colors", "cid", 1))(t)); !reflect.DeepEqual(got, []string{"t1"}) {
+		t.Errorf("after the lease cid has %v", got)
+	}
+}
+
 // TestManyAtOnce lets people race: no task is with two of them, and none is lost.
 func TestManyAtOnce(t *testing.T) {
 	s, c := newStore(t)

@@ -88,7 +88,7 @@ func (s *Store) tellLocked(ctx context.Context, in *Submission, how told) (Resul
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	s.expire(now)
+	s.expire()
 	t, err := s.find(in.Project, in.Task)
 	if err != nil {
 		return Result{}, 0, err
@@ -200,7 +200,7 @@ func (s *Store) undo(ctx context.Context, projectName, name, id string) (Assignm
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	s.expire(now)
+	s.expire()
 	p, err := s.project(projectName)
 	if err != nil {
 		return Assignment{}, 0, err

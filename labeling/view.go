@@ -29,7 +29,7 @@ type TaskView struct {
 	Final *Value
 	// Annotations are what people say, by time, a review last; what is undone is not there.
 	Annotations []Annotation
-	// Leases are who has the task, and until when.
+	// Leases are who has the task, and until when, by the clock of leases.
 	Leases map[string]time.Time
 }
 
@@ -70,7 +70,7 @@ func (t *task) view() TaskView {
 func (s *Store) Task(project, id string) (TaskView, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.expire(s.now())
+	s.expire()
 	t, err := s.find(project, id)
 	if err != nil {
 		return TaskView{}, err
@@ -90,7 +90,7 @@ func (s *Store) Tasks(project string, status Status, offset, limit int) (page []
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.expire(s.now())
+	s.expire()
 	p, err := s.project(project)
 	if err != nil {
 		return nil, 0, err
@@ -155,7 +155,7 @@ type PersonCounts struct {
 func (s *Store) Counts(project string) (Counts, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.expire(s.now())
+	s.expire()
 	p, err := s.project(project)
 	if err != nil {
 		return Counts{}, err

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -35,9 +36,21 @@ type Server struct {
 
 // Build builds the millrace binary, without a note of the commit: of a checkout that
 // belongs to another user, as in pipelines, git does not tell it, and the build would fail.
+// All tests of a checkout share the file, since linking takes several seconds, which go
+// build spares when nothing has changed. One builds at a time: a program that is being
+// written cannot be run.
 func Build(t testing.TB) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "millrace")
+	folder := filepath.Join(ModuleRoot(t), ".millrace", "foreign")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lockFile(filepath.Join(folder, "build.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	binary := filepath.Join(folder, "millrace")
 	build := exec.CommandContext(t.Context(), lookPath(t, "go"), "build", "-buildvcs=false", "-o", binary, "./cmd/millrace")
 	build.Dir = ModuleRoot(t)
 	Run(t, build)

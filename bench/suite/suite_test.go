@@ -7,11 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/millrace-ml/millrace/bench/foreigntest"
 	"github.com/millrace-ml/millrace/bench/suite"
 	"github.com/millrace-ml/millrace/engine/onnxrt"
 	"github.com/millrace-ml/millrace/engine/onnxrt/onnxrttest"
@@ -29,7 +29,7 @@ func TestQuickSuite(t *testing.T) {
 
 	var measured []string
 	r, err := suite.Serve(t.Context(), suite.Options{
-		Binary: buildProgram(t), Backend: backend, Source: "../..", Quick: true,
+		Binary: foreigntest.Build(t), Backend: backend, Source: "../..", Quick: true,
 		Progress: func(text string) { measured = append(measured, text) },
 	})
 	if err != nil {
@@ -51,15 +51,6 @@ func TestQuickSuite(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "millrace-bench-*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-}
-
-func buildProgram(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "millrace")
-	if output, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", binary, "../../cmd/millrace").CombinedOutput(); err != nil {
-		t.Fatalf("build the program: %v\n%s", err, output)
-	}
-	return binary
 }
 
 func TestScenarioThatFailsLeavesItsRowUnmeasured(t *testing.T) {
@@ -110,7 +101,7 @@ func TestQuickKernelSuite(t *testing.T) {
 	backend := onnxrttest.Backend(t)
 	t.Setenv(onnxrt.LibraryEnv, onnxrttest.Runtime(t).Library())
 	t.Setenv("TMPDIR", t.TempDir())
-	r, err := suite.Kernels(t.Context(), suite.Options{Binary: buildProgram(t), Backend: backend, Quick: true})
+	r, err := suite.Kernels(t.Context(), suite.Options{Binary: foreigntest.Build(t), Backend: backend, Quick: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,8 +21,8 @@ import (
 	"github.com/millrace-ml/millrace/evaluation/monitor"
 )
 
-// alarmsMax bounds the changes that the file of alarms keeps: at a start, more than twice as
-// many are cut down to it. Alarms that are raised still are kept.
+// alarmsMax bounds the changes that the file of alarms keeps: more than twice as many are cut
+// down to it. Alarms that are raised still are kept.
 const alarmsMax = 20_000
 
 // alarmID names an alarm, everywhere: MONITOR/SUBJECT@SINCE.
@@ -68,6 +69,25 @@ func readAlarms(state string) (all []console.AlarmChange, err error) {
 	return all, lines.Err()
 }
 
+// endedAlarms tells when alarms of a monitor ended, in microseconds since 1970, 0 for those
+// that the file of alarms has no end of. Reports alone do not say so of alarms about a version
+// that was replaced.
+func endedAlarms(state, name string) (func(*monitor.Alarm) int64, error) {
+	changes, err := readAlarms(state)
+	if err != nil {
+		return nil, err
+	}
+	ended := map[string]int64{}
+	for i := range changes {
+		if e := &changes[i]; e.Change == string(monitor.Cleared) {
+			ended[e.ID] = e.Time.UnixMicro()
+		} else {
+			delete(ended, e.ID)
+		}
+	}
+	return func(a *monitor.Alarm) int64 { return ended[alarmID(name, a.Subject, a.Since)] }, nil
+}
+
 // alarmEntry is a change of an alarm as a line of the audit trail.
 func alarmEntry(e *console.AlarmChange) console.Entry {
 	detail := e.Severity + ": " + e.Reason
@@ -90,8 +110,9 @@ type alarmBook struct {
 		open map[alarmKey]console.AlarmChange
 		// last are the last changes of all subjects, of which there are as many as monitors have.
 		last map[alarmKey]console.AlarmChange
-		// told are the ids and changes that are in the file.
-		told map[string]bool
+		// told are the ids and changes that are in the file, which has so many lines.
+		told  map[string]bool
+		lines int
 	}
 }
 
@@ -108,16 +129,30 @@ func openAlarms(state string) (*alarmBook, []console.AlarmChange, error) {
 	for i := range all {
 		b.takeLocked(&all[i])
 	}
-	if len(all) <= 2*alarmsMax {
-		return b, all, nil
+	all, err = b.cutLocked(all)
+	return b, all, err
+}
+
+// cutLocked cuts the file down if it has become too long. All are the changes that it has.
+func (b *alarmBook) cutLocked(all []console.AlarmChange) ([]console.AlarmChange, error) {
+	if b.mu.lines = len(all); len(all) <= 2*alarmsMax {
+		return all, nil
 	}
-	kept := slices.Clone(all[len(all)-alarmsMax:])
-	for i := range all[:len(all)-alarmsMax] {
-		if e := &all[i]; b.mu.open[alarmKey{e.Monitor, e.Subject}].ID == e.ID {
-			kept = append([]console.AlarmChange{*e}, kept...)
+	var kept []console.AlarmChange
+	for i := range all {
+		if e := &all[i]; i >= len(all)-alarmsMax || b.mu.open[alarmKey{e.Monitor, e.Subject}].ID == e.ID {
+			kept = append(kept, *e)
 		}
 	}
-	return b, kept, b.rewrite(kept)
+	if err := b.rewrite(kept); err != nil {
+		return nil, err
+	}
+	b.mu.lines = len(kept)
+	clear(b.mu.told)
+	for i := range kept {
+		b.mu.told[kept[i].ID+" "+kept[i].Change] = true
+	}
+	return kept, nil
 }
 
 func (b *alarmBook) rewrite(all []console.AlarmChange) error {
@@ -144,6 +179,22 @@ func (b *alarmBook) takeLocked(e *console.AlarmChange) {
 	}
 }
 
+// openOf are the alarms that are raised of monitors that a condition takes, by monitor and
+// subject.
+func (b *alarmBook) openOf(take func(monitor string) bool) (all []console.AlarmChange) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, e := range b.mu.open {
+		if take(key.monitor) {
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, func(x, y console.AlarmChange) int {
+		return cmp.Or(strings.Compare(x.Monitor, y.Monitor), strings.Compare(x.Subject, y.Subject))
+	})
+	return all
+}
+
 // raised is the alarm of a subject that is raised.
 func (b *alarmBook) raised(monitor, subject string) (console.AlarmChange, bool) {
 	b.mu.Lock()
@@ -153,16 +204,8 @@ func (b *alarmBook) raised(monitor, subject string) (console.AlarmChange, bool) 
 }
 
 // raisedOf are the alarms of a monitor that are raised, by subject.
-func (b *alarmBook) raisedOf(monitor string) (all []console.AlarmChange) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for key, e := range b.mu.open {
-		if key.monitor == monitor {
-			all = append(all, e)
-		}
-	}
-	slices.SortFunc(all, func(x, y console.AlarmChange) int { return strings.Compare(x.Subject, y.Subject) })
-	return all
+func (b *alarmBook) raisedOf(monitor string) []console.AlarmChange {
+	return b.openOf(func(name string) bool { return name == monitor })
 }
 
 // told says whether a change is in the file.
@@ -180,5 +223,12 @@ func (b *alarmBook) add(e console.AlarmChange) error {
 		return fmt.Errorf("alarm %s: %w", e.ID, err)
 	}
 	b.takeLocked(&e)
-	return nil
+	if b.mu.lines++; b.mu.lines <= 2*alarmsMax {
+		return nil
+	}
+	all, err := readAlarms(b.state)
+	if err == nil {
+		_, err = b.cutLocked(all)
+	}
+	return err
 }

@@ -19,6 +19,9 @@ import (
 const (
 	grpcurlProgram = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4"
 	ghzProgram     = "github.com/bojand/ghz/cmd/ghz@v0.120.0"
+
+	// clientsVariable is "all" to run also the clients that cost much and show little more.
+	clientsVariable = "MILLRACE_CLIENTS"
 )
 
 // TestForeignClients lets clients that others wrote, unchanged, use the binary as
@@ -46,7 +49,12 @@ func TestForeignClients(t *testing.T) {
 		foreigntest.Run(t, cmd)
 	})
 	t.Run("grpcurl", func(t *testing.T) { checkGrpcurl(t, server.GRPC) })
-	t.Run("ghz", func(t *testing.T) { checkGhz(t, server.GRPC) })
+	t.Run("ghz", func(t *testing.T) {
+		if os.Getenv(clientsVariable) != "all" {
+			t.Skipf("another client by reflection, whose building takes a minute of CPU; %s=all runs it", clientsVariable)
+		}
+		checkGhz(t, server.GRPC)
+	})
 }
 
 // addZoo adds the models of the zoo that the demo leaves out.

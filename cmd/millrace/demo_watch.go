@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/url"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -208,7 +209,7 @@ func (w *demoWatch) pipelines(now time.Time) error {
 			continue
 		}
 		w.told[r.ID] = r.Status
-		link := "/console/pipelines/" + r.ID
+		link := "/console/pipelines/" + url.PathEscape(r.ID)
 		switch {
 		case !r.Status.Ended():
 			w.d.tell(storyEvent{Key: "run " + r.ID, Time: now, Kind: storyRun, Text: "pipeline " + r.Pipeline + " trains a challenger" + causeOf(r), Link: link})
@@ -237,7 +238,7 @@ func (w *demoWatch) promotions(now time.Time) error {
 		if p.Previous == 0 && p.Decision == decisionPromoted {
 			continue // the first model
 		}
-		e := storyEvent{Key: "promotion " + p.Run, Time: now, Link: "/console/audit/promotions/" + p.Run, Kind: storyKept, Version: p.Version}
+		e := storyEvent{Key: "promotion " + p.Run, Time: now, Link: "/console/audit/promotions/" + url.PathEscape(p.Run), Kind: storyKept, Version: p.Version}
 		if p.Decision == decisionPromoted {
 			e.Kind, e.Text = storyPromotion, fmt.Sprintf("version %d of %s is promoted: it passed its gates against version %d", p.Version, p.Model, p.Previous)
 		} else {

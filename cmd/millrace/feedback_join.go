@@ -88,15 +88,7 @@ func (o *feedbackOptions) join(cmd *cobra.Command, folder string, f *joinFlags) 
 	if !slices.Contains([]string{".parquet", ".jsonl", ".csv"}, outputKind(f.output)) {
 		return usageError{fmt.Errorf("--output %s: name it .parquet, .jsonl or .csv", f.output)}
 	}
-	p, err := loadProject(folder)
-	if err != nil {
-		return err
-	}
-	_, policies, err := p.catalog()
-	if err != nil {
-		return err
-	}
-	labels, err := p.labels(policies)
+	p, policies, labels, err := labelsIn(folder)
 	if err != nil {
 		return err
 	}

@@ -42,15 +42,7 @@ current one; a server may run.`,
 			if len(args) == 1 {
 				folder = args[0]
 			}
-			p, err := loadProject(folder)
-			if err != nil {
-				return err
-			}
-			_, policies, err := p.catalog()
-			if err != nil {
-				return err
-			}
-			labels, err := p.labels(policies)
+			_, _, labels, err := labelsIn(folder)
 			if err != nil {
 				return err
 			}

@@ -127,7 +127,7 @@ func (s *projectStatus) table(w io.Writer) error {
 		table := newTable(w, "ANNOTATOR\tANNOTATIONS\tSKIPPED\tGOLD RIGHT\tOVERRIDDEN\tMEDIAN TIME\tLAST")
 		for _, q := range s.People {
 			fmt.Fprintf(table, "%s\t%d\t%d\t%d of %d\t%d\t%v\t%s\n", printable(q.Name), q.Annotations, q.Skips, q.GoldRight, q.GoldSeen, q.Overridden,
-				(time.Duration(q.LeadMS) * time.Millisecond).Round(100*time.Millisecond), q.Last.UTC().Format(time.DateTime))
+				(time.Duration(q.LeadMS) * time.Millisecond).Round(100*time.Millisecond), lastText(q.Last))
 		}
 		if err := table.Flush(); err != nil {
 			return err
@@ -338,4 +338,12 @@ func (r *doubtReport) table(w io.Writer) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%.3f\n", printable(d.Task), printable(d.Annotator), printable(d.Given), printable(d.Suggested), d.Score)
 	}
 	return table.Flush()
+}
+
+// lastText is when somebody last said something; - is not yet.
+func lastText(at time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	return at.UTC().Format(time.DateTime)
 }

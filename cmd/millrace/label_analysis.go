@@ -280,7 +280,8 @@ type doubt struct {
 type doubtReport struct {
 	Project     string `json:"project"`
 	Annotations int    `json:"annotations"`
-	// Unscored annotations are of tasks without a prediction.
+	// Unscored annotations are of tasks without a prediction, or whose prediction has no score,
+	// as some that were imported.
 	Unscored int     `json:"unscored"`
 	Noise    float64 `json:"noise"`
 	Issues   int     `json:"issues"`
@@ -304,7 +305,7 @@ func (d *labelDesk) doubts(p *labelingProject, limit int, all bool, options qual
 	var probabilities [][]float64
 	for at, a := range o.answers {
 		view := o.views[a.Item]
-		if view == nil {
+		if view == nil || !p.likeliest(view.Task.Prediction) {
 			report.Unscored++
 			continue
 		}
@@ -329,6 +330,12 @@ func (d *labelDesk) doubts(p *labelingProject, limit int, all bool, options qual
 		report.Doubts = append(report.Doubts, doubt{a.Item, a.Annotator, p.Labels.Labels[issue.Given].Name, p.Labels.Labels[issue.Suggested].Name, issue.Score})
 	}
 	return report, nil
+}
+
+// likeliest says whether a score can be that of the likeliest label. One that is lower was not
+// given, or is no probability.
+func (p *labelingProject) likeliest(g *labeling.Prediction) bool {
+	return g.Score*float64(len(p.Labels.Labels)) >= 1-1e-9
 }
 
 // probabilities are those of the labels that a prediction stands for; what it does not say

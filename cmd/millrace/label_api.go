@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,12 +48,14 @@ func (a *labelAPI) routes(mux *http.ServeMux) {
 	add("GET "+labelPath, console.Viewer, a.list)
 	one := labelPath + "/{project}"
 	add("GET "+one, console.Viewer, a.status)
-	add("GET "+one+"/tasks", console.Viewer, a.tasks)
-	add("GET "+one+"/task", console.Viewer, a.task)
 	add("GET "+one+"/agreement", console.Viewer, a.agreement)
-	add("GET "+one+"/errors", console.Viewer, a.errors)
-	add("GET "+one+"/aggregate", console.Viewer, a.aggregate)
-	add("GET "+one+"/export", console.Viewer, a.export)
+	// What others said, which tasks are gold and what a model guesses is not for who labels
+	// them, and what is known of a customer not for everybody who may look.
+	add("GET "+one+"/tasks", console.Operator, a.tasks)
+	add("GET "+one+"/task", console.Operator, a.task)
+	add("GET "+one+"/errors", console.Operator, a.errors)
+	add("GET "+one+"/aggregate", console.Operator, a.aggregate)
+	add("GET "+one+"/export", console.Operator, a.export)
 	add("GET "+one+"/labelstudio.xml", console.Viewer, a.studioConfig)
 	add("POST "+one+"/lease", console.Labeller, a.leaser(a.desk.store.Lease))
 	add("POST "+one+"/annotations", console.Labeller, a.annotate)
@@ -145,7 +148,10 @@ func readLabel(w http.ResponseWriter, r *http.Request, into any) error {
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	var other *json.UnmarshalTypeError
+	if err := d.Decode(into); errors.As(err, &other) {
+		return fmt.Errorf("%w: %s: a JSON %s does not fit there", errLabelRequest, cmp.Or(other.Field, "body"), other.Value)
+	} else if err != nil {
 		return fmt.Errorf("%w: %w", errLabelRequest, err)
 	}
 	if d.More() {

@@ -23,7 +23,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/featurestore/offline"
+	"github.com/millrace-ml/millrace/labeling"
 	"github.com/millrace-ml/millrace/serving/frontend"
 )
 
@@ -92,15 +94,15 @@ func localLabeling(ctx context.Context, p *project, log *offline.Log) (http.Hand
 	for _, one := range policies {
 		decisions = append(decisions, one.Name)
 	}
-	d := &labelDesk{log: log, policies: policies, now: time.Now, weights: sliceWeightsOf(p.State)}
+	d := &labelDesk{log: log, policies: policies, now: time.Now, leaseNow: time.Now, weights: sliceWeightsOf(p.State)}
 	if d.projects, err = loadLabeling(p.Labeling, decisions); err != nil {
 		return nil, err
 	}
 	if d.labels, err = p.labels(policies); err != nil {
 		return nil, err
 	}
-	if p.Replay != nil { // its time is that of what was decided last
-		last, err := lastDecided(ctx, log)
+	if p.Replay != nil { // its time is that of what came last
+		last, err := lastTime(ctx, log)
 		if err != nil {
 			return nil, err
 		}
@@ -112,25 +114,43 @@ func localLabeling(ctx context.Context, p *project, log *offline.Log) (http.Hand
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	(&labelAPI{desk: d, guard: &labelGuard{local: true, origin: http.NewCrossOriginProtection()}}).routes(mux)
+	(&labelAPI{desk: d, guard: &labelGuard{access: console.Access{Local: true}, origin: http.NewCrossOriginProtection()}}).routes(mux)
 	return mux, nil
 }
 
-// lastDecided is just after the newest decision, zero without any.
-func lastDecided(ctx context.Context, log *offline.Log) (last time.Time, err error) {
+// lastTime is just after the newest decision and the newest thing that somebody said of one,
+// zero without any decision.
+func lastTime(ctx context.Context, log *offline.Log) (last time.Time, err error) {
 	if streamColumns(log, frontend.DecisionStream) == nil {
 		return last, nil
 	}
-	scan, err := log.Scan(ctx, offline.Query{Stream: frontend.DecisionStream, Columns: []string{}, Versions: offline.AllVersions})
-	if err != nil {
-		return last, err
+	newest := int64(0)
+	for _, stream := range []string{frontend.DecisionStream, labeling.AnnotationStream} {
+		at, err := newestIn(ctx, log, stream)
+		if err != nil {
+			return last, err
+		}
+		if newest = max(newest, at); newest == 0 {
+			return last, nil
+		}
+	}
+	return time.UnixMicro(newest + 1).UTC(), nil
+}
+
+// newestIn is the latest time in a stream, in microseconds; 0 if it has none.
+func newestIn(ctx context.Context, log *offline.Log, stream string) (newest int64, err error) {
+	scan, err := log.Scan(ctx, offline.Query{Stream: stream, Columns: []string{}, Versions: offline.AllVersions})
+	if errors.Is(err, offline.ErrUnknownStream) {
+		return 0, nil
+	} else if err != nil {
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, scan.Close()) }()
 	for scan.Next() {
 		r := scan.Record()
-		last = time.UnixMicro(max(r.EventTime, r.ArrivalTime) + 1).UTC()
+		newest = max(newest, r.EventTime, r.ArrivalTime)
 	}
-	return last, scan.Err()
+	return newest, scan.Err()
 }
 
 // ask calls the interface and decodes the answer.

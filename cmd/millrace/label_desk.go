@@ -27,6 +27,7 @@ type labelDesk struct {
 	policies []*policy.Policy
 	labels   []*groundtruth.Definition
 	now      func() time.Time
+	leaseNow func() time.Time // the clock of leases; nil is now
 	// weights are those of slices by a monitor's newest report; nil knows none.
 	weights func(monitor string) (map[string]float64, error)
 
@@ -47,7 +48,7 @@ func openLabelDesk(ctx context.Context, d *labelDesk) (err error) {
 			return err
 		}
 	}
-	if d.store, err = labeling.Open(ctx, labeling.Options{Log: d.log, Now: d.now}); err != nil {
+	if d.store, err = labeling.Open(ctx, labeling.Options{Log: d.log, Now: d.now, LeaseNow: d.leaseNow}); err != nil {
 		return err
 	}
 	for _, p := range d.projects {

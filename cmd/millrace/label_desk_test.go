@@ -20,6 +20,7 @@ import (
 	"github.com/millrace-ml/millrace/featurestore/plan"
 	"github.com/millrace-ml/millrace/labeling"
 	"github.com/millrace-ml/millrace/labeling/groundtruth"
+	"github.com/millrace-ml/millrace/labeling/quality"
 	"github.com/millrace-ml/millrace/labeling/selection"
 	"github.com/millrace-ml/millrace/serving/frontend"
 	"github.com/millrace-ml/millrace/serving/frontend/policy"
@@ -442,7 +443,115 @@ func TestTold(t *testing.T) {
 	back := "task:review/b b correction null reviewer"
 	tell(first, changed, second, back)
 	annotate("b", "fraud")
-	tell(first, changed, second, back, "task:review/b b correction true reviewer")
+	all := []string{first, changed, second, back, "task:review/b b correction true reviewer"}
+	tell(all...)
+
+	// A reviewer who decides otherwise and thinks better of it, again and again: what the
+	// annotator said counts each time, also when that was told in the same words before.
+	for round := range 3 {
+		w.now = w.now.Add(time.Second)
+		if _, err := w.desk.store.Review(t.Context(), labeling.Submission{Project: "review", Task: "b", Annotator: "rex", Value: labeling.Choose("genuine")}); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, "task:review/b b correction false reviewer")
+		tell(all...)
+		if round == 1 {
+			w.restart()
+			start()
+		}
+		if _, err := w.desk.store.Reopen(t.Context(), "review", "b", "rex"); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, "task:review/b b correction true reviewer")
+		tell(all...)
+	}
+}
+
+// TestToldAsItIs: what could not be stored is not told over what the task says since.
+func TestToldAsItIs(t *testing.T) {
+	w := newLabelWorld(t, labelingText)
+	w.decide("a", w.now.Add(-time.Hour), 0.6, 640)
+	round, _ := w.desk.due(w.project(), w.now)
+	if _, err := w.desk.selectTasks(t.Context(), w.project(), w.project().Select, round); err != nil {
+		t.Fatal(err)
+	}
+	taker := &scripted{failing: 2}
+	teller, err := newLabelTeller(t.Context(), w.desk, taker, commandLogger(os.Stderr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.desk.store.Lease(t.Context(), "review", "anna", 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, label := range []string{"fraud", "genuine"} {
+		if _, err := w.desk.store.Submit(t.Context(), labeling.Submission{Project: "review", Task: "a", Annotator: "anna", Value: labeling.Choose(label)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := teller.tell(t.Context()); err == nil {
+			t.Fatal("what the collector did not store is no error")
+		}
+	}
+	if err := teller.tell(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []groundtruth.Value{groundtruth.Bool(true), groundtruth.Bool(false), groundtruth.Bool(false)}; !slices.Equal(taker.said, want) {
+		t.Errorf("told %v, want %v", taker.said, want)
+	}
+}
+
+// TestToldOnAnEarlierClock: a label that a crash kept from being told is told, also when the
+// clock of a replay that had ended begins earlier at the next start.
+func TestToldOnAnEarlierClock(t *testing.T) {
+	w := newLabelWorld(t, labelingText)
+	w.decide("a", w.now.Add(-time.Hour), 0.6, 640)
+	round, _ := w.desk.due(w.project(), w.now)
+	if _, err := w.desk.selectTasks(t.Context(), w.project(), w.project().Select, round); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.desk.store.Lease(t.Context(), "review", "anna", 1); err != nil {
+		t.Fatal(err)
+	}
+	begin := w.now
+	w.now = begin.Add(2 * time.Hour)
+	if _, err := w.desk.store.Submit(t.Context(), labeling.Submission{Project: "review", Task: "a", Annotator: "anna", Value: labeling.Choose("fraud")}); err != nil {
+		t.Fatal(err)
+	}
+	if last, err := lastTime(t.Context(), w.log); err != nil || last.Before(w.now) {
+		t.Errorf("without a server it is %v, %v; anna answered at %v", last, err, w.now)
+	}
+	w.restart()
+	w.now = begin
+	c, err := groundtruth.OpenCollector(t.Context(), groundtruth.Options{Log: w.log, Now: func() time.Time { return w.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	teller, err := newLabelTeller(t.Context(), w.desk, c, commandLogger(os.Stderr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := teller.tell(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.outcomes(); !slices.Equal(got, []string{"task:review/a a label true reviewer"}) {
+		t.Errorf("told %v", got)
+	}
+}
+
+// scripted stores nothing of the first so many pieces of feedback.
+type scripted struct {
+	failing int
+	said    []groundtruth.Value
+}
+
+func (c *scripted) Submit(_ context.Context, items []groundtruth.Feedback) ([]groundtruth.Result, error) {
+	results := make([]groundtruth.Result, len(items))
+	for i := range items {
+		c.said = append(c.said, items[i].Value)
+		if results[i].Status = groundtruth.StatusAccepted; len(c.said) <= c.failing {
+			results[i] = groundtruth.Result{Err: groundtruth.ErrUnavailable, Retryable: true}
+		}
+	}
+	return results, nil
 }
 
 func TestLabelingMistakes(t *testing.T) {
@@ -508,6 +617,48 @@ func TestLabelingSettles(t *testing.T) {
 	p = load(strings.Replace(labelingText, "source: reviewer", "source: reviewer, kind: user", 1))
 	if err := p.settle(outcome); err == nil || !strings.Contains(err.Error(), "feedback.kind: user counts for no label") {
 		t.Errorf("%v", err)
+	}
+	outcome[0].Sources = []groundtruth.Source{{Name: "chargeback", Priority: 2}}
+	p = load(labelingText)
+	if err := p.settle(outcome); err == nil || !strings.Contains(err.Error(), `feedback.source: "reviewer" counts for no label`) {
+		t.Errorf("%v", err)
+	}
+	outcome[0].Sources = append(outcome[0].Sources, groundtruth.Source{Name: groundtruth.AnySource})
+	if err := p.settle(outcome); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDoubtsWithoutScores: what a prediction without a score says is no reason to doubt who
+// agrees with it.
+func TestDoubtsWithoutScores(t *testing.T) {
+	w := newLabelWorld(t, labelingText)
+	var tasks []labeling.Task
+	for i := range 40 {
+		task := labeling.Task{ID: fmt.Sprint(i), Data: []byte("{}")}
+		task.Prediction = &labeling.Prediction{Model: "imported", Value: labeling.Choose("fraud")}
+		if i >= 20 {
+			task.Prediction.Score = 0.5 + float64(i)/100
+		}
+		tasks = append(tasks, task)
+	}
+	if _, err := w.desk.store.Add(t.Context(), "review", tasks); err != nil {
+		t.Fatal(err)
+	}
+	var said []labeling.Imported
+	for i := range tasks {
+		label := "fraud"
+		if i >= 30 && i%2 == 0 {
+			label = "genuine"
+		}
+		said = append(said, labeling.Imported{Submission: labeling.Submission{Project: "review", Task: tasks[i].ID, Annotator: "anna", Value: labeling.Choose(label)}})
+	}
+	if _, err := w.desk.store.Import(t.Context(), said); err != nil {
+		t.Fatal(err)
+	}
+	report, err := w.desk.doubts(w.project(), 100, true, quality.Options{})
+	if err != nil || report.Unscored != 20 || report.Annotations != 20 {
+		t.Fatalf("%+v, %v", report, err)
 	}
 }
 

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,8 +15,7 @@ import (
 // `Authorization: Bearer TOKEN` or as the password of basic authentication. Without tokens,
 // a server that listens on a loopback address takes everybody who reaches it there.
 type labelGuard struct {
-	tokens []console.Token
-	local  bool
+	access console.Access
 	origin *http.CrossOriginProtection
 }
 
@@ -27,7 +24,8 @@ func newLabelGuard(c *projectConsole, address string) (*labelGuard, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &labelGuard{tokens: tokens, local: len(tokens) == 0 && isLocal(net.JoinHostPort(address, "0")), origin: http.NewCrossOriginProtection()}, nil
+	local := len(tokens) == 0 && isLocal(net.JoinHostPort(address, "0"))
+	return &labelGuard{access: console.Access{Tokens: tokens, Local: local}, origin: http.NewCrossOriginProtection()}, nil
 }
 
 // refusal is why a request is not answered.
@@ -44,16 +42,16 @@ func (g *labelGuard) who(r *http.Request, role console.Role) (string, error) {
 	if err := g.origin.Check(r); err != nil { // a page of another site, in the browser of somebody who may
 		return "", &refusal{http.StatusForbidden, "the request comes from a page of another site"}
 	}
-	if g.local {
-		if !loopbackHost(r.Host) || !loopbackHost(r.RemoteAddr) {
+	if g.access.Local {
+		if !console.IsLoopback(r.Host) || !console.IsLoopback(r.RemoteAddr) {
 			return "", &refusal{http.StatusForbidden, "without tokens only this machine is answered, by the name localhost: set console.tokens in " + projectFile}
 		}
 		return "local", nil
 	}
-	if len(g.tokens) == 0 {
+	if len(g.access.Tokens) == 0 {
 		return "", &refusal{http.StatusForbidden, "others can reach this port, so it needs tokens: set console.tokens in " + projectFile}
 	}
-	t := g.find(secretOf(r))
+	t := g.access.Find(secretOf(r))
 	switch {
 	case t == nil:
 		return "", &refusal{http.StatusUnauthorized, "give a token of console.tokens, as Authorization: Bearer TOKEN"}
@@ -72,26 +70,4 @@ func secretOf(r *http.Request) string {
 		return ""
 	}
 	return strings.TrimSpace(secret)
-}
-
-// find takes as long for any secret.
-func (g *labelGuard) find(secret string) (found *console.Token) {
-	given := sha256.Sum256([]byte(secret))
-	for i := range g.tokens {
-		own := sha256.Sum256([]byte(g.tokens[i].Secret))
-		if subtle.ConstantTimeCompare(given[:], own[:]) == 1 {
-			found = &g.tokens[i]
-		}
-	}
-	return found
-}
-
-// loopbackHost tells whether an address, or a name with or without a port, is this machine's.
-func loopbackHost(hostPort string) bool {
-	host, _, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		host = strings.Trim(hostPort, "[]")
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

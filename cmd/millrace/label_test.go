@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/millrace-ml/millrace/console"
 )
 
 // labelProject writes the project of init with a labelling file, whose selections are by
@@ -291,7 +293,7 @@ func alone(t *testing.T, dir string) {
 	if err := os.WriteFile(other, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, saying(t, exitFailure, "label", "--folder", dir, "import", other), "1 tasks: 1 new", "task 1, byte", `label "both" is not in the set`)
+	wants(t, saying(t, exitFailure, "label", "--folder", dir, "import", other), "1 task: 1 new", "task 1, byte", `label "both" is not in the set`)
 	wants(t, label("agreement"), "anna")
 	wants(t, label("errors", "--all"), "3 annotations compared, 1 without a prediction")
 	wants(t, label("aggregate", "--method", "majority"), "4 tasks by majority")
@@ -327,8 +329,21 @@ func TestLabelAccess(t *testing.T) {
 	if status := c.call("POST", reviewPath+"/lease", `{"annotator": "ben"}`, &reply); status != 403 || !strings.Contains(reply.Error, "cannot label as") {
 		t.Errorf("as somebody else: %d %s", status, reply.Error)
 	}
+	for _, path := range []string{"/tasks", "/task?id=x", "/errors", "/aggregate", "/export"} { // these tell gold, and what others said
+		if status := c.call("GET", reviewPath+path, "", nil); status != 403 {
+			t.Errorf("a labeller reads %s: %d", path, status)
+		}
+	}
+	if status := c.call("GET", reviewPath, "", nil); status != 200 {
+		t.Errorf("a labeller reads how far it is: %d", status)
+	}
 	if status := c.call("POST", reviewPath+"/select", "{}", nil); status != 403 {
 		t.Errorf("a labeller selects: %d", status)
+	}
+	for _, path := range []string{"/labelstudio/webhook", "/labelstudio/review/webhook"} { // it would say who said it
+		if status := c.call("POST", path, `{"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 1}]}`, nil); status != 403 {
+			t.Errorf("a labeller speaks for others by %s: %d", path, status)
+		}
 	}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.base+"/labelstudio/review/health", nil)
 	if err != nil {
@@ -345,7 +360,7 @@ func TestLabelAccess(t *testing.T) {
 	wants(t, saying(t, exitOK, "label", "status", "--server", server.addresses["http"]), "review")
 	end(t, server)
 
-	guard := &labelGuard{local: true, origin: http.NewCrossOriginProtection()}
+	guard := &labelGuard{access: console.Access{Local: true}, origin: http.NewCrossOriginProtection()}
 	for name, change := range map[string]func(*http.Request){
 		"another site":       func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
 		"another origin":     func(r *http.Request) { r.Header.Set("Origin", "http://example.com") },

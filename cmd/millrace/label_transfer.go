@@ -56,7 +56,7 @@ func (o *labelOptions) importFile(cmd *cobra.Command, ctx context.Context, c *la
 		in = f
 	}
 	bar := newProgress(cmd.ErrOrStderr())
-	body := &countedReader{in: in, total: size, bar: bar}
+	body := &shownReader{countingReader{r: in}, size, bar}
 	query := url.Values{}
 	if control != "" {
 		query.Set("control", control)
@@ -76,7 +76,7 @@ func (o *labelOptions) importFile(cmd *cobra.Command, ctx context.Context, c *la
 		return c.fault(resp.StatusCode, text)
 	}
 	err = o.show(cmd.OutOrStdout(), &sum, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%d tasks: %d new, %d there already; %d annotations\n", sum.Tasks, sum.New, sum.Same, sum.Annotations)
+		_, err := fmt.Fprintf(w, "%s: %d new, %d there already; %s\n", counted(sum.Tasks, "task"), sum.New, sum.Same, counted(sum.Annotations, "annotation"))
 		return err
 	})
 	if sum.Error != "" {
@@ -85,18 +85,17 @@ func (o *labelOptions) importFile(cmd *cobra.Command, ctx context.Context, c *la
 	return err
 }
 
-// countedReader shows how much of a file is read.
-type countedReader struct {
-	in          io.Reader
-	read, total int64
-	bar         *progress
+// shownReader shows how much of a file is read.
+type shownReader struct {
+	countingReader
+	total int64
+	bar   *progress
 }
 
 // Read implements io.Reader.
-func (r *countedReader) Read(b []byte) (int, error) {
-	n, err := r.in.Read(b)
-	r.read += int64(n)
-	r.bar.set("importing", r.read, r.total)
+func (r *shownReader) Read(b []byte) (int, error) {
+	n, err := r.countingReader.Read(b)
+	r.bar.set("importing", r.n, r.total)
 	return n, err
 }
 

@@ -364,12 +364,13 @@ func (p *labelingProject) settle(labels []*groundtruth.Definition) error {
 	if f == nil {
 		return nil
 	}
-	kinds := map[groundtruth.Kind]bool{}
+	kinds, heard := map[groundtruth.Kind]bool{}, false
 	for _, d := range labels {
 		if d.Decision != p.Decision || d.Outcome != f.Name {
 			continue
 		}
 		kinds[d.Kind] = true
+		heard = heard || d.Hears(f.Source)
 		if p.Labels.Kind == labeling.Number && d.Type != groundtruth.TypeNull && d.Type != groundtruth.TypeNumber {
 			return fmt.Errorf("%s: labeling.%s.feedback: tells numbers, and label %s takes a %v", p.file, p.Name, d.Name, d.Type)
 		}
@@ -378,6 +379,9 @@ func (p *labelingProject) settle(labels []*groundtruth.Definition) error {
 				return fmt.Errorf("%s: labeling.%s.feedback.values.%s: is a %v, and label %s takes a %v", p.file, p.Name, name, v.Type, d.Name, d.Type)
 			}
 		}
+	}
+	if len(kinds) > 0 && !heard {
+		return fmt.Errorf("%s: labeling.%s.feedback.source: %q counts for no label named %s of decision %s; add it to the label's sources", p.file, p.Name, f.Source, f.Name, p.Decision)
 	}
 	switch {
 	case f.Kind == 0 && len(kinds) == 1:

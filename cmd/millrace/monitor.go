@@ -172,6 +172,11 @@ func (m *monitorsOfState) states() ([]monitorState, error) {
 		if state.Raised, err = s.Alarms(); err != nil {
 			return nil, err
 		}
+		ended, err := endedAlarms(m.state, info.Name)
+		if err != nil {
+			return nil, err
+		}
+		state.Raised = slices.DeleteFunc(state.Raised, func(a monitor.Alarm) bool { return ended(&a) != 0 })
 		windows, err := s.Windows()
 		if err != nil {
 			return nil, err

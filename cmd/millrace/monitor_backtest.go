@@ -203,7 +203,7 @@ func (b *backtest) compare(ctx context.Context, f *backtestFlags) (err error) {
 	if days == 0 {
 		days = monitor.DaysDefault
 	}
-	predictions, labels, next, err := firstDays(ctx, b.rows, days)
+	predictions, labels, next, err := firstDays(ctx, b.rows, days, firstRowsMax)
 	if err != nil {
 		return err
 	}

@@ -123,8 +123,27 @@ func (m *monitorSpec) completeLabel(labels []*groundtruth.Definition, fail func(
 		m.Config.LabelDelay = monitor.Duration(m.label.Window)
 	}
 	m.Config.SilenceIsNegative = m.Config.SilenceIsNegative || m.label.Silence == groundtruth.SilenceNegative
-	if text := m.label.Type == groundtruth.TypeClass || m.label.Type == groundtruth.TypeText; text && m.Positive == "" {
-		fail("positive", "positive is missing: the class that stands for 1")
+	m.checkPositive(fail)
+}
+
+// checkPositive sees that labels are true or false, or can be made so: there is no monitor of
+// amounts, or of many classes at once.
+func (m *monitorSpec) checkPositive(fail func(path, format string, args ...any)) {
+	switch m.label.Type {
+	case groundtruth.TypeClass, groundtruth.TypeText:
+		if m.Positive == "" {
+			fail("positive", "positive is missing: the class that stands for 1; all others are 0")
+		}
+	case groundtruth.TypeNumber:
+		if m.Positive == "" {
+			fail("positive", "positive is missing: the number that stands for 1, all others are 0; amounts are not watched as labels: leave label out, or give a label that is true or false")
+		} else if _, err := strconv.ParseFloat(m.Positive, 64); err != nil {
+			fail("positive", "%q is no number, as the label %s is", m.Positive, m.Label)
+		}
+	case groundtruth.TypeBool:
+		if m.Positive != "" && m.Positive != "true" {
+			fail("positive", "the label %s is true or false: leave positive out", m.Label)
+		}
 	}
 }
 
@@ -201,9 +220,6 @@ func (m *monitorSpec) outcome(v groundtruth.Value) (label float64, ok bool) {
 	case groundtruth.TypeBool:
 		return v.Number, true
 	case groundtruth.TypeNumber:
-		if m.Positive == "" {
-			return v.Number, v.Number == 0 || v.Number == 1
-		}
 		x, err := strconv.ParseFloat(m.Positive, 64)
 		return truthNumber(v.Number == x), err == nil
 	case groundtruth.TypeClass, groundtruth.TypeText:

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
+	"github.com/millrace-ml/millrace/labeling/groundtruth"
 )
 
 // monitorsFrom reads a file of monitors in the example project.
@@ -75,6 +77,7 @@ monitors:
 			"a.windows[1]: 36h has to be longer", "a.level: 0.7 has to be between"}},
 		{"reference", "monitors: {a: {decision: card_payment, reference: {file: x.parquet, log: {days: 2}}}}\n", []string{"either of a file or of the log"}},
 		{"days", "monitors: {a: {decision: card_payment, reference: {log: {days: -2}}, positive: fraud}}\n", []string{"reference.log.days: needs 1 to", "a.positive: there is no label"}},
+		{"two", "monitors: {a: {decision: card_payment, quiet_max: -1h}, b: {decision: nothing}}\n", []string{"a.quiet_max: it cannot be negative", `b.decision: there is no decision "nothing"`}},
 		{"nothing", "x-notes: none\n", []string{"monitors is missing"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -88,5 +91,26 @@ monitors:
 				}
 			}
 		})
+	}
+}
+
+// TestPositive: labels are true or false, or the monitor says what stands for true. Others are
+// refused with a word of what to do, in place of a monitor that never knows a label.
+func TestPositive(t *testing.T) {
+	for _, c := range []struct {
+		of       groundtruth.ValueType
+		positive string
+		want     string
+	}{
+		{groundtruth.TypeBool, "", ""}, {groundtruth.TypeBool, "true", ""}, {groundtruth.TypeBool, "false", "leave positive out"},
+		{groundtruth.TypeNumber, "", "amounts are not watched"}, {groundtruth.TypeNumber, "high", "is no number"}, {groundtruth.TypeNumber, "1", ""},
+		{groundtruth.TypeClass, "", "the class that stands for 1"}, {groundtruth.TypeClass, "fraud", ""}, {groundtruth.TypeText, "", "the class that stands for 1"},
+	} {
+		m := &monitorSpec{Spec: &monitor.Spec{Label: "l", Positive: c.positive}, label: &groundtruth.Definition{Type: c.of}}
+		said := ""
+		m.checkPositive(func(path, format string, args ...any) { said = path + ": " + fmt.Sprintf(format, args...) })
+		if c.want == "" && said != "" || c.want != "" && (!strings.HasPrefix(said, "positive: ") || !strings.Contains(said, c.want)) {
+			t.Errorf("%s %q: %q, want %q", c.of, c.positive, said, c.want)
+		}
 	}
 }

@@ -112,6 +112,16 @@ func (f *monitorReportFlags) run(cmd *cobra.Command, args []string) (err error) 
 	d := monitordoc.New(reports, monitordoc.Options{
 		Monitor: name, Window: monitor.Duration(f.window), Slice: f.slice, Made: time.Now(), Source: filepath.Join(m.state, monitorsFolder, name),
 	})
+	ended, err := endedAlarms(m.state, name)
+	if err != nil {
+		return err
+	}
+	d.End(func(a *monitor.Alarm) int64 {
+		if at := ended(a); f.to.micros() == 0 || at < f.to.micros() {
+			return at
+		}
+		return 0 // it was raised then
+	})
 	if f.window != 0 && len(reports) > 0 && !slices.Contains(d.Windows, d.Window) {
 		return usageError{fmt.Errorf("--window: the monitor has windows of %s", windowWords(d.Windows))}
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
@@ -81,7 +82,8 @@ func (a *arrivals) next() (monitor.Logged, bool, error) {
 		if len(a.waiting) == outcomesMax {
 			return monitor.Logged{}, false, fmt.Errorf("more than %d outcomes wait for the moment at which they are known: take a shorter delay of labels", outcomesMax)
 		}
-		heap.Push(&a.waiting, monitor.Outcome{ID: r.prediction.ID, Label: r.label, Time: r.time, Arrival: r.known})
+		// The row is good until the next one, and so is its id.
+		heap.Push(&a.waiting, monitor.Outcome{ID: strings.Clone(r.prediction.ID), Label: r.label, Time: r.time, Arrival: r.known})
 	}
 	return monitor.Logged{Prediction: &r.prediction}, true, nil
 }
@@ -97,9 +99,10 @@ func arrivalOf(p *monitor.Prediction) int64 {
 const firstRowsMax = profile.SampleMax
 
 // firstDays reads the rows of the first days. The row after them is next, and the others are
-// left where they are. Of more than firstRowsMax rows the first are taken.
-func firstDays(ctx context.Context, rows backtestRows, days int) (predictions []monitor.Prediction, labels []float64, next *backtestRow, err error) {
-	end := int64(math.MaxInt64)
+// left where they are. Of more than most rows a random part is taken, which is of all the time:
+// the first hours of days are not like the days.
+func firstDays(ctx context.Context, rows backtestRows, days, most int) (predictions []monitor.Prediction, labels []float64, next *backtestRow, err error) {
+	end, keep, first := int64(math.MaxInt64), uint64(math.MaxUint64), true
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, nil, err
@@ -111,18 +114,46 @@ func firstDays(ctx context.Context, rows backtestRows, days int) (predictions []
 		if r == nil {
 			return nil, nil, nil, usageError{fmt.Errorf("all rows are of the first %d days, which are the reference: give --reference FILE, or fewer --reference-days", days)}
 		}
-		if len(predictions) == 0 {
+		if first {
+			first = false
 			end = r.prediction.Time + int64(days)*24*time.Hour.Microseconds()
 		}
 		if r.prediction.Time >= end {
 			return predictions, labels, r, nil
 		}
-		if len(predictions) < firstRowsMax && !math.IsNaN(r.prediction.Score) {
-			p := r.prediction
-			p.Numbers, p.Texts, p.Slices = slices.Clone(p.Numbers), slices.Clone(p.Texts), slices.Clone(p.Slices)
-			predictions, labels = append(predictions, p), append(labels, r.label)
+		if profile.Hash(r.prediction.ID) <= keep && !math.IsNaN(r.prediction.Score) {
+			predictions, labels = append(predictions, kept(r.prediction)), append(labels, r.label)
+		}
+		for len(predictions) > most {
+			keep /= 2
+			predictions, labels = thinned(predictions, labels, keep)
 		}
 	}
+}
+
+// kept is a prediction that may be held when its row has gone: nothing of it is in the row's
+// memory, its texts neither.
+func kept(p monitor.Prediction) monitor.Prediction {
+	p.ID, p.Entity, p.Arm, p.Decision, p.Version = strings.Clone(p.ID), strings.Clone(p.Entity), strings.Clone(p.Arm), strings.Clone(p.Decision), strings.Clone(p.Version)
+	p.Numbers, p.Texts, p.Slices = slices.Clone(p.Numbers), slices.Clone(p.Texts), slices.Clone(p.Slices)
+	for _, texts := range [][]string{p.Texts, p.Slices} {
+		for i := range texts {
+			texts[i] = strings.Clone(texts[i])
+		}
+	}
+	return p
+}
+
+// thinned are the rows whose ids' hashes are not above keep.
+func thinned(predictions []monitor.Prediction, labels []float64, keep uint64) ([]monitor.Prediction, []float64) {
+	n := 0
+	for i := range predictions {
+		if profile.Hash(predictions[i].ID) <= keep {
+			predictions[n], labels[n] = predictions[i], labels[i]
+			n++
+		}
+	}
+	return predictions[:n], labels[:n]
 }
 
 // openLog reads predictions and labels of an event log.

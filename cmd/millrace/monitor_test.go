@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/millrace-ml/millrace/console"
+	"github.com/millrace-ml/millrace/evaluation/monitor"
 	"github.com/millrace-ml/millrace/evaluation/monitor/record"
 )
 
@@ -108,6 +110,22 @@ func reportKept(t *testing.T, dir string) {
 		status, _, stderr := runCommand(t, "", append([]string{"monitor", "report", state}, c.args...)...)
 		if status != c.status || !strings.Contains(stderr, c.want) {
 			t.Errorf("%q: %d %s", c.args, status, stderr)
+		}
+	}
+	// An alarm that ended since another version is served is raised no more, though no report says so.
+	for _, a := range states[0].Raised {
+		e := console.AlarmChange{ID: alarmID("scored", a.Subject, a.Since), Time: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), Monitor: "scored",
+			Subject: a.Subject, Severity: string(a.Severity), Change: string(monitor.Cleared), Reason: "version 2 is served"}
+		if err := appendAlarm(state, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, out, stderr = runCommand(t, "", "monitor", "status", state); status != 0 || !strings.Contains(out, "no alarm is raised") {
+		t.Errorf("%d %s: %s", status, stderr, out)
+	}
+	for to, want := range map[string]int{"2026-07-01": 0, "2026-05-31": 1} {
+		if status, out, stderr = runCommand(t, "", "monitor", "report", state, "--fail-on", "critical", "--to", to); status != want {
+			t.Errorf("to %q: %d %s: %s", to, status, stderr, out)
 		}
 	}
 	s, err := record.Open(filepath.Join(state, "monitors", "scored"))

@@ -138,11 +138,17 @@ func (r *rollouts) run(ctx context.Context, ready <-chan struct{}) {
 	}
 }
 
-// resume runs what is saved. What cannot run stays saved, says why, and moves no traffic.
+// resume runs what is saved. What cannot run stays saved, says why, and moves no traffic; but
+// of a decision that the project has no more, which nobody could end.
 func (r *rollouts) resume(ctx context.Context) {
 	r.op.Lock()
 	defer r.op.Unlock()
 	for _, one := range r.list() {
+		if _, err := r.modelOf(one.Decision); err != nil {
+			_, end := r.endLocked(ctx, one.Decision)
+			r.log.Warn("a rollout of the last start ends: the project has no such decision any more", "decision", one.Decision, "error", end)
+			continue
+		}
 		next := one
 		err := r.load(ctx, &next)
 		if err == nil {
@@ -273,7 +279,8 @@ func (r *rollouts) unload(ctx context.Context, model string, versions []int64) e
 		if r.isUsed(model, number) {
 			continue
 		}
-		if _, err := r.models.UnloadVersion(ctx, model, number); err != nil && !errors.Is(err, repository.ErrNotReady) && !errors.Is(err, repository.ErrUnknownVersion) {
+		_, err := r.models.UnloadVersion(ctx, model, number)
+		if gone := errors.Is(err, repository.ErrNotReady) || errors.Is(err, repository.ErrUnknownVersion) || errors.Is(err, repository.ErrUnknownModel); err != nil && !gone {
 			faults = append(faults, fmt.Errorf("model %s version %d was not unloaded: %w", model, number, err))
 		}
 	}

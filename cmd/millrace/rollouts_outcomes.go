@@ -6,13 +6,13 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/millrace-ml/millrace/featurestore/offline"
 	"github.com/millrace-ml/millrace/labeling/groundtruth"
 	"github.com/millrace-ml/millrace/serving/frontend"
+	"github.com/millrace-ml/millrace/serving/frontend/policy"
 )
 
 // Outcomes are joined while somebody asks, no more often than every outcomesEvery, and so
@@ -119,7 +119,7 @@ func (r *rollouts) followOutcomes(ctx context.Context) {
 				continue
 			}
 			began := time.Now()
-			result, err := r.outcomes.join(ctx, &one)
+			result, err := r.outcomes.join(ctx, &one, r.sidesOf(&one))
 			if err != nil && ctx.Err() == nil {
 				r.log.Error("outcomes of a canary could not be joined; it is tried again", "decision", one.Decision, "error", err)
 			}
@@ -144,9 +144,32 @@ func (j *outcomeJoins) keep(one *savedRollout, result *rolloutOutcomes, cost tim
 	}
 }
 
+// sidesOf are the arms whose decisions are compared, and whether they are the canary's.
+func (r *rollouts) sidesOf(one *savedRollout) map[string]bool {
+	for _, p := range r.front.Policies() {
+		if p.Name == one.Decision {
+			return canarySides(p, one.Model)
+		}
+	}
+	return nil
+}
+
+// canarySides leaves arms out that name a version themselves: no unit of theirs could have the
+// canary.
+func canarySides(p *policy.Policy, model string) map[string]bool {
+	sides := map[string]bool{}
+	for _, arm := range p.Arms {
+		if arm.Model.Name == model && arm.Model.Version == "" {
+			sides[arm.Name] = false
+			sides[frontend.CanaryArmOf(arm.Name)] = true
+		}
+	}
+	return sides
+}
+
 // join reads decisions since the canary began whose labels are mature: those that came early
 // are mostly of one kind. Degraded ones say nothing of the version that was drawn.
-func (j *outcomeJoins) join(ctx context.Context, one *savedRollout) (_ *rolloutOutcomes, err error) {
+func (j *outcomeJoins) join(ctx context.Context, one *savedRollout, sides map[string]bool) (_ *rolloutOutcomes, err error) {
 	label := j.label(one.Decision)
 	rows, err := groundtruth.Join(ctx, groundtruth.JoinOptions{Log: j.log, Label: label, From: one.From, Model: one.Model, MatureOnly: true, LabelledOnly: true, Now: j.now})
 	if err != nil {
@@ -159,12 +182,12 @@ func (j *outcomeJoins) join(ctx context.Context, one *savedRollout) (_ *rolloutO
 		if r.Degraded || math.IsNaN(r.Score) || r.Label.Value.Type != groundtruth.TypeBool {
 			continue
 		}
-		if r.Arm == frontend.CanaryArm || strings.HasSuffix(r.Arm, "/"+frontend.CanaryArm) {
-			if r.ModelVersion == one.CanaryVersion {
-				out.Canary.add(r.Score, r.Label.Value.Number)
-			}
-		} else {
+		switch canary, compared := sides[r.Arm]; {
+		case !compared:
+		case !canary:
 			out.Rest.add(r.Score, r.Label.Value.Number)
+		case r.ModelVersion == one.CanaryVersion:
+			out.Canary.add(r.Score, r.Label.Value.Number)
 		}
 	}
 	out.Canary.close()

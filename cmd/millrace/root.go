@@ -13,11 +13,15 @@ import (
 var version = "dev"
 
 const rootLong = `Millrace serves machine-learning models over gRPC and REST, in the dialect of the
-KServe v2 protocol that Triton clients speak, with dynamic batching and hot swap.
+KServe v2 protocol that Triton clients speak, with dynamic batching and hot swap; computes
+their features, decides, and closes the loop: it takes outcomes, watches, lets people label,
+trains, judges and promotes.
 
 Exit status: 0 for success, 1 when a command fails, 2 for a mistake in the command line.`
 
-const rootExample = `  millrace demo-repository models        # write a few small models
+const rootExample = `  millrace demo                          # the whole loop by itself, and a console to look on
+  millrace up examples/card-fraud        # features, models, decisions and the loop around them
+  millrace demo-repository models        # write a few small models
   millrace serve --model-repository models
   millrace predict --model simple --input 'INPUT0=[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]' \
                                   --input 'INPUT1=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]'

@@ -280,14 +280,17 @@ func (t *canaryTrial) finish(ctx context.Context, v *canaryVerdict, err error) e
 	return errors.Join(err, t.takeBack(clean, t.version, t.fresh, why))
 }
 
-// takeBack ends a rollout, and removes its version from the repository if a canary put it
-// there.
+// takeBack ends a canary, and removes its version from the repository if a canary put it
+// there. What somebody else has started in its place goes on.
 func (t *canaryTrial) takeBack(ctx context.Context, version int64, installed bool, why string) error {
-	state, err := t.server.end(ctx, "pipeline "+t.call.Pipeline, why)
+	state, err := t.server.get(ctx)
+	if err == nil && state.Active && state.CanaryVersion == version {
+		state, err = t.server.end(ctx, "pipeline "+t.call.Pipeline, why)
+	}
 	if err != nil {
 		return err
 	}
-	if !installed || version == 0 || version == state.Current {
+	if !installed || version == 0 || version == state.Current || state.Active && version == state.ShadowVersion {
 		return nil
 	}
 	dir := filepath.Join(t.host.project.Models, t.with.Model)

@@ -278,6 +278,11 @@ func TestConsoleRollout(t *testing.T) {
 	dir := canaryWorld(t)
 	biasedModel(t, "models/risk/2/model.onnx", -2)
 	biasedModel(t, "models/risk/3/model.onnx", -1)
+	// The last start had a canary of a decision that the project has no more.
+	if err := os.MkdirAll(".millrace/state", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeText(t, ".millrace/state/"+rolloutsFile, `{"format": 1, "rollouts": {"gone": {"decision": "gone", "model": "risk", "canary_version": 3, "share": 0.5, "by": "test", "loaded": [3]}}}`)
 	s := openShop(t, dir)
 	saying(t, exitOK, "models", "swap", "risk", "--version", "1", "--url", s.addresses["grpc"])
 	saying(t, exitOK, "models", "swap", "risk", "--version", "2", "--url", s.addresses["grpc"])
@@ -308,6 +313,9 @@ func TestConsoleRollout(t *testing.T) {
 	wants(t, s.consoleDo(http.StatusOK, page+"/canary", url.Values{"version": {"1"}, "percent": {"1"}}), "is the canary of 1.0 %")
 	wants(t, s.consoleDo(http.StatusOK, page+"/end", url.Values{"what": {"canary"}}), "There is no rollout")
 	end(t, s.runningServer)
+	if text, err := os.ReadFile(".millrace/state/" + rolloutsFile); err != nil || strings.Contains(string(text), "gone") {
+		t.Errorf("%v: a rollout of nothing is kept: %s", err, text)
+	}
 
 	entries, err := (&auditTrail{state: ".millrace/state"}).changes()
 	if err != nil {

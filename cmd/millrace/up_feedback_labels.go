@@ -22,6 +22,18 @@ const feedbackFileMax = 1 << 20
 // labelName is what a label may be called: it is part of paths, metrics and addresses.
 var labelName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`)
 
+// labelsIn reads a project with its decisions and labels.
+func labelsIn(folder string) (p *project, policies []*policy.Policy, labels []*groundtruth.Definition, err error) {
+	if p, err = loadProject(folder); err != nil {
+		return nil, nil, nil, err
+	}
+	if _, policies, err = p.catalog(); err != nil {
+		return nil, nil, nil, err
+	}
+	labels, err = p.labels(policies)
+	return p, policies, labels, err
+}
+
 // labels reads the project's feedback files, and reports all that is wrong in any.
 func (p *project) labels(policies []*policy.Policy) ([]*groundtruth.Definition, error) {
 	var all []*groundtruth.Definition

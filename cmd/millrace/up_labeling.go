@@ -39,7 +39,7 @@ func (u *up) openLabeling(ctx context.Context, parts *upParts) (*upLabeling, err
 		return nil, err
 	}
 	l := &upLabeling{up: u, parts: parts}
-	l.desk = &labelDesk{log: u.store.Log(), projects: projects, policies: u.policies, now: u.clock.now, weights: sliceWeightsOf(u.project.State)}
+	l.desk = &labelDesk{log: u.store.Log(), projects: projects, policies: u.policies, now: u.clock.now, leaseNow: time.Now, weights: sliceWeightsOf(u.project.State)}
 	if f := parts.feedback; f != nil {
 		l.desk.labels = f.labels
 	}

@@ -28,9 +28,17 @@ type labelTeller struct {
 	desk *labelDesk
 	to   feedbackTaker
 	log  *slog.Logger
-	told map[string]groundtruth.Value // by feedback id, TypeNull for what was withdrawn
+	told map[string]toldValue // by feedback id
 	// again are tasks whose feedback was not stored, to be told with the next ones.
 	again []labeling.Changed
+}
+
+// toldValue is what the collector was told last of a task.
+type toldValue struct {
+	value groundtruth.Value // TypeNull if it was withdrawn
+	// versions is how often it was told something. It is part of corrections, so that a task
+	// which comes back to an earlier value is not taken for a repeat of what it said then.
+	versions int
 }
 
 // tellMax is how many tasks are looked at together.
@@ -41,7 +49,7 @@ func taskFeedbackID(project, task string) string { return "task:" + project + "/
 
 // newLabelTeller reads back what was told.
 func newLabelTeller(ctx context.Context, d *labelDesk, to feedbackTaker, log *slog.Logger) (_ *labelTeller, err error) {
-	t := &labelTeller{desk: d, to: to, log: log, told: map[string]groundtruth.Value{}}
+	t := &labelTeller{desk: d, to: to, log: log, told: map[string]toldValue{}}
 	if streamColumns(d.log, groundtruth.OutcomeStream) == nil {
 		return t, nil
 	}
@@ -55,7 +63,14 @@ func newLabelTeller(ctx context.Context, d *labelDesk, to feedbackTaker, log *sl
 	for scan.Next() {
 		r := scan.Record()
 		id := r.Values[0].Text()
-		if !strings.HasPrefix(id, "task:") || r.Sequence < newest[id] {
+		if !strings.HasPrefix(id, "task:") {
+			continue
+		}
+		id = strings.Clone(id)
+		before, known := t.told[id]
+		before.versions++
+		if known && r.Sequence < newest[id] {
+			t.told[id] = before
 			continue
 		}
 		kind, err := groundtruth.ParseValueType(r.Values[1].Text())
@@ -66,8 +81,7 @@ func newLabelTeller(ctx context.Context, d *labelDesk, to feedbackTaker, log *sl
 		if !r.Values[2].IsNull() {
 			v.Number = r.Values[2].Float64()
 		}
-		id = strings.Clone(id)
-		newest[id], t.told[id] = r.Sequence, v
+		newest[id], t.told[id] = r.Sequence, toldValue{v, before.versions}
 	}
 	return t, scan.Err()
 }
@@ -75,8 +89,7 @@ func newLabelTeller(ctx context.Context, d *labelDesk, to feedbackTaker, log *sl
 // tell tells what changed. It is called again and again.
 func (t *labelTeller) tell(ctx context.Context) error {
 	for {
-		changed := append(t.again, t.desk.store.TakeChanged(tellMax)...)
-		t.again = nil
+		changed := t.take()
 		if len(changed) == 0 {
 			return nil
 		}
@@ -88,6 +101,23 @@ func (t *labelTeller) tell(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// take is what is to be told now: of a task that changed since it could not be told, only
+// how it is now.
+func (t *labelTeller) take() []labeling.Changed {
+	changed := t.desk.store.TakeChanged(tellMax)
+	newer := map[string]bool{}
+	for i := range changed {
+		newer[taskFeedbackID(changed[i].Project, changed[i].Task)] = true
+	}
+	for _, c := range t.again {
+		if !newer[taskFeedbackID(c.Project, c.Task)] {
+			changed = append(changed, c)
+		}
+	}
+	t.again = nil
+	return changed
 }
 
 func (t *labelTeller) tellSome(ctx context.Context, changed []labeling.Changed) error {
@@ -114,10 +144,13 @@ func (t *labelTeller) tellSome(ctx context.Context, changed []labeling.Changed) 
 			continue
 		}
 		// What can never be taken is said once, and not tried again until it changes.
+		told := toldValue{items[i].Value, t.told[items[i].ID].versions}
 		if r.Err != nil {
 			t.log.Error("what a task says was refused as feedback", "feedback", items[i].ID, "error", r.Err)
+		} else {
+			told.versions++
 		}
-		t.told[items[i].ID] = items[i].Value
+		t.told[items[i].ID] = told
 	}
 	return errors.Join(problems...)
 }
@@ -138,16 +171,18 @@ func (t *labelTeller) feedback(c *labeling.Changed) (groundtruth.Feedback, bool)
 	}
 	id := taskFeedbackID(c.Project, c.Task)
 	before, told := t.told[id]
-	if !told && value.Type == groundtruth.TypeNull || told && before == value {
+	if !told && value.Type == groundtruth.TypeNull || told && before.value == value {
 		return groundtruth.Feedback{}, false
 	}
 	f := groundtruth.Feedback{ID: id, PredictionID: prediction, Name: p.Feedback.Name, Kind: p.Feedback.Kind, Source: p.Feedback.Source, Value: value,
 		EventTime: t.desk.now().UnixMicro(), Reason: "not decided any more"}
 	if c.Final != nil {
-		f.EventTime, f.Reason = c.At.UnixMicro(), "labelled by "+strings.Join(c.By, ", ")
+		// A replay's clock may go back over a restart, and nothing is told of the future.
+		f.EventTime, f.Reason = min(c.At.UnixMicro(), f.EventTime), "labelled by "+strings.Join(c.By, ", ")
 	}
 	if told {
 		f.Kind = groundtruth.KindCorrection
+		f.Reason += fmt.Sprintf(", change %d", before.versions)
 	}
 	return f, true
 }

@@ -38,8 +38,11 @@ func (l *upLabeling) studioMount(mux *http.ServeMux, path string, p *labelingPro
 	backend := http.StripPrefix(path, labelstudio.NewBackend(&studioModel{l, p}))
 	mux.HandleFunc(path+"/", func(w http.ResponseWriter, r *http.Request) {
 		role := console.Labeller
-		if r.Method == http.MethodGet {
+		switch {
+		case r.Method == http.MethodGet:
 			role = console.Viewer
+		case r.URL.Path == path+"/webhook": // it speaks for everybody there
+			role = console.Operator
 		}
 		_, err := l.api.guard.who(r, role)
 		if err == nil && r.Method == http.MethodPost {

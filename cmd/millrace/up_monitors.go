@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -40,6 +41,9 @@ type monitorHost struct {
 	project *project
 	events  *offline.Log
 	now     func() time.Time // of the project's clock
+	// replayed says that the clock is that of a replay, which goes back a little after a crash
+	// and comes to the same decisions again.
+	replayed bool
 	// served is the version of a model that answers now, 0 if none does.
 	served    func(policy.Model) int64
 	pipelines *upPipelines // nil for none
@@ -52,16 +56,12 @@ func (u *up) openMonitors(ctx context.Context, parts *upParts, pipelines *upPipe
 	if len(u.project.Monitors) == 0 {
 		return nil, nil
 	}
-	labels, err := u.project.labels(u.policies)
-	if err != nil {
-		return nil, err
-	}
-	specs, err := monitorsOf(u.project.Monitors, u.policies, labels)
+	specs, err := monitorsOf(u.project.Monitors, u.policies, u.labels)
 	if err != nil {
 		return nil, err
 	}
 	return newMonitors(monitorHost{
-		project: u.project, events: u.store.Log(), now: u.clock.now, pipelines: pipelines, log: u.log,
+		project: u.project, events: u.store.Log(), now: u.clock.now, replayed: u.replay != nil, pipelines: pipelines, log: u.log,
 		served: func(m policy.Model) int64 { return servedVersion(parts.server.Repository(), m) },
 	}, specs)
 }
@@ -91,7 +91,24 @@ func newMonitors(host monitorHost, specs []*monitorSpec) (*upMonitors, error) {
 		known = append(known, console.MonitorInfo{Name: spec.Name, Decision: spec.Decision, Label: spec.Label, Starts: m.starts(spec)})
 	}
 	m.console = newMonitorsOfState(host.project.State, known)
+	if err := m.dropOthers(specs); err != nil {
+		return nil, errors.Join(err, m.close())
+	}
 	return m, nil
+}
+
+// dropOthers ends the alarms of monitors that the project has no more: nobody would.
+func (m *upMonitors) dropOthers(specs []*monitorSpec) error {
+	gone := func(name string) bool {
+		return !slices.ContainsFunc(specs, func(s *monitorSpec) bool { return s.Name == name })
+	}
+	for _, e := range m.book.openOf(gone) {
+		e.Time, e.Change, e.Reason, e.Starts = m.now(), string(monitor.Cleared), "the project has no such monitor any more", nil
+		if err := m.book.add(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *upMonitors) newWatcher(spec *monitorSpec) (*watcher, error) {
@@ -277,6 +294,25 @@ func (w *watcher) raise(a monitor.Alarm, at int64) error {
 	e := console.AlarmChange{ID: id, Time: timeOf(at), Monitor: w.name, Subject: a.Subject, Severity: string(a.Severity), Change: string(monitor.Raised), Reason: a.Reason}
 	e.Starts = w.all.trigger(&e, false)
 	return w.tell(e)
+}
+
+// remind raises the alarms that the monitor has and the book lacks. They ended when another
+// version was served, which is replaced now by the one before.
+func (w *watcher) remind(now int64) error {
+	for _, a := range w.monitor.Alarms() {
+		if _, ok := w.all.book.raised(w.name, a.Subject); ok {
+			continue
+		}
+		id := alarmID(w.name, a.Subject, a.Since)
+		if w.all.book.told(id, monitor.Raised) {
+			a.Since = now
+			w.known[id] = alarmID(w.name, a.Subject, now)
+		}
+		if err := w.raise(a, now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // clear tells of an alarm that is over.

@@ -208,6 +208,9 @@ func (w *watcher) restore(r monitor.Reference) (head snapshotHead, m *monitor.Mo
 	if head.About != w.about() {
 		return head, nil, errors.New("its label, its slices or the features were changed")
 	}
+	if w.isBeyond(head.Clock) {
+		return head, nil, fmt.Errorf("its snapshot is of %s, and the clock shows %s", timeOf(head.Clock).Format(time.RFC3339), timeOf(w.mark.now).Format(time.RFC3339))
+	}
 	if durable := w.all.events.Durable(); head.Sequence > durable {
 		return head, nil, fmt.Errorf("its snapshot is of sequence %d and the log ends at %d: it is another log, or lost its end", head.Sequence, durable)
 	}
@@ -268,6 +271,10 @@ func (w *watcher) catchUp(ctx context.Context, after uint64) error {
 	began, n := after > 0, 0
 	err = w.scan(ctx, offline.Query{From: from}, func(sequence uint64, p *loggedPrediction) error {
 		if began = began || p.version == w.version; !began || !w.watches(p) || sequence <= after || sequence > to {
+			return nil
+		}
+		if w.isBeyond(p.Arrival) { // it would close all windows
+			w.status.reject()
 			return nil
 		}
 		if n++; n%watchRecords == 0 && ctx.Err() != nil {

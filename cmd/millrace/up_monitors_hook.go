@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -57,19 +58,31 @@ func newAlarmHook(spec *monitorSpec, dir string, changes []console.AlarmChange, 
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	var waiting []console.AlarmChange
-	for i := range changes {
-		if changes[i].Monitor != spec.Name {
-			continue
-		}
-		if waiting = append(waiting, changes[i]); hookKey(&changes[i]) == string(last) {
-			waiting = waiting[:0]
-		}
-	}
-	for i := range waiting {
-		h.add(waiting[i])
+	for _, e := range untold(changes, spec.Name, string(last)) {
+		h.add(e)
 	}
 	return h, nil
+}
+
+// untold are the changes of a monitor after the last one that was told, the newest hookQueue
+// of them. Where none was ever told, or it is too long ago, they are what is raised still: a
+// new webhook hears no old stories.
+func untold(changes []console.AlarmChange, name, last string) (waiting []console.AlarmChange) {
+	found := false
+	for i := range changes {
+		e := &changes[i]
+		if e.Monitor != name {
+			continue
+		}
+		waiting = append(waiting, *e)
+		switch {
+		case hookKey(e) == last:
+			waiting, found = nil, true
+		case !found && e.Change == string(monitor.Cleared):
+			waiting = slices.DeleteFunc(waiting, func(o console.AlarmChange) bool { return o.ID == e.ID })
+		}
+	}
+	return waiting[max(0, len(waiting)-hookQueue):]
 }
 
 // hookKey names a change.

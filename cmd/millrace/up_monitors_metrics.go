@@ -68,7 +68,7 @@ func (s *watchStatus) begin(w *watcher) {
 	s.mu.why, s.mu.version, s.mu.counts = "", w.version, w.monitor.Counts()
 }
 
-func (s *watchStatus) reject(error) {
+func (s *watchStatus) reject() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.rejected++
@@ -84,7 +84,7 @@ func (s *watchStatus) report(r *monitor.Report) {
 	}
 }
 
-func (s *watchStatus) settled(int64) {
+func (s *watchStatus) settled() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.settled = time.Now()

@@ -84,7 +84,7 @@ func TestMonitorWatches(t *testing.T) {
 	<-done
 	trail, err := (&auditTrail{state: w.host.project.State}).Entries(100)
 	if err != nil || !slices.ContainsFunc(trail, func(e console.Entry) bool {
-		return e.Subject == "concept:1d:roc_auc" && strings.HasPrefix(e.Link, "/console/monitors/fraud/alarms?id=") && strings.Contains(e.Detail, "starts retrain")
+		return e.Subject == "concept:1d:roc_auc" && strings.HasPrefix(e.Link, "/console/monitors/fraud/alarms?id=fraud%2Fconcept%3A1d%3Aroc_auc%40") && strings.Contains(e.Detail, "starts retrain")
 	}) {
 		t.Errorf("trail %+v, %v", trail, err)
 	}

@@ -71,6 +71,9 @@ const (
 	// of one: together they bound what a monitor takes of the machine.
 	watchEvery   = 200 * time.Millisecond
 	watchRecords = 4096
+	// clockBackMax is how far the clock may go back: a monitor waits until it is where it was.
+	// Beyond it what was found in that future is given up, and the monitor begins anew.
+	clockBackMax = 24 * time.Hour
 	// watchRetry is the pause after an error; it doubles up to watchRetryMax.
 	watchRetry    = time.Second
 	watchRetryMax = time.Minute
@@ -141,6 +144,11 @@ func (w *watcher) step(ctx context.Context) (more bool, err error) {
 		w.mark.now = w.all.now().UnixMicro()
 		w.mark.next = log.Next()
 	}
+	if w.monitor != nil && w.isBeyond(w.clock) {
+		w.all.log.Warn("a monitor begins anew: the clock went back", "monitor", w.name, "from", timeOf(w.clock), "to", timeOf(w.mark.now))
+		w.closeLive()
+		w.monitor, w.tail = nil, nil
+	}
 	if err := w.follow(ctx); err != nil || w.monitor == nil {
 		w.mark = mark{}
 		return false, err
@@ -159,6 +167,12 @@ func (w *watcher) step(ctx context.Context) (more bool, err error) {
 	return w.tail.After() < durable && w.tail.After() < w.mark.next-1, w.keep()
 }
 
+// isBeyond says that a time can only be of a clock that was wrong then and was put right since.
+// A monitor whose own clock is there would take all that comes for late.
+func (w *watcher) isBeyond(time int64) bool {
+	return !w.all.replayed && time-w.mark.now > clockBackMax.Microseconds()
+}
+
 // settle moves the monitor's clock to the mark, as all that arrived until then was read.
 func (w *watcher) settle() error {
 	reports, err := w.monitor.Advance(w.mark.now)
@@ -170,9 +184,9 @@ func (w *watcher) settle() error {
 	}
 	now := w.mark.now
 	w.clock = max(w.clock, now)
-	w.status.settled(now)
+	w.status.settled()
 	w.mark = mark{}
-	return errors.Join(w.checkQuiet(now), w.checkParity(now))
+	return errors.Join(w.remind(now), w.checkQuiet(now), w.checkParity(now))
 }
 
 // read takes the records up to a place in the log.
@@ -267,7 +281,7 @@ func (w *watcher) take(e *watched) error {
 		reports, err = w.monitor.ObserveOutcome(&e.outcome)
 	}
 	if errors.Is(err, monitor.ErrEvent) {
-		w.status.reject(err)
+		w.status.reject()
 		err = nil
 	}
 	return errors.Join(err, w.report(reports))
@@ -325,10 +339,13 @@ const (
 func (w *watcher) checkQuiet(now int64) error {
 	most := time.Duration(w.spec.QuietMax).Microseconds()
 	newest := w.monitor.Newest()
+	open, raised := w.all.book.raised(w.name, quietSubject)
+	if most == 0 && raised {
+		return w.drop(open, now, "the monitor has no quiet_max any more")
+	}
 	if most == 0 || newest == 0 {
 		return nil
 	}
-	open, raised := w.all.book.raised(w.name, quietSubject)
 	due := newest + most
 	switch {
 	case now > due && !raised:
@@ -366,11 +383,12 @@ func (w *watcher) reconcile(at int64, reason string) error {
 	return w.dropAll(at, reason, func(e *console.AlarmChange) bool { return known[e.Subject] })
 }
 
-// recall finds the alarms of a snapshot that go on under an earlier id.
+// recall finds the alarms of a snapshot that go on under another id: those of the book that
+// were raised before the snapshot. A later one the monitor is about to find itself.
 func (w *watcher) recall() {
 	for _, a := range w.monitor.Alarms() {
 		id := alarmID(w.name, a.Subject, a.Since)
-		if open, ok := w.all.book.raised(w.name, a.Subject); ok && !w.all.book.told(id, monitor.Raised) {
+		if open, ok := w.all.book.raised(w.name, a.Subject); ok && open.ID != id && open.Time.UnixMicro() <= w.clock {
 			w.known[id] = open.ID
 		}
 	}

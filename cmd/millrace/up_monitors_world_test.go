@@ -111,9 +111,7 @@ func newWatchWorld(t *testing.T, monitors string) *watchWorld {
 		{Name: "degraded", Type: offline.TypeString}, {Name: "duration_ns", Type: offline.TypeInt64},
 	}, plan.VectorColumns()...)})
 	w.must(err)
-	_, policies, err := p.catalog()
-	w.must(err)
-	labels, err := p.labels(policies)
+	_, _, labels, err := labelsIn(w.dir)
 	w.must(err)
 	w.collector, err = groundtruth.OpenCollector(t.Context(), groundtruth.Options{Log: w.log, Labels: labels, Now: w.now})
 	w.must(err)

@@ -140,6 +140,7 @@ func (m *Monitor) mature(d due) (Report, error) {
 				}
 				m.state.Waiting -= int64(len(w.Rows))
 			}
+			m.widen()
 		}
 		m.state.Windows[i] = slices.Delete(list, 0, keep)
 	}

@@ -141,7 +141,7 @@ func TestElectricity(t *testing.T) {
 	}
 	t.Logf("accuracy %.3f in the reference; %d weeks of %d dropped by 10 points, %d were as good as it and %d of those under no alarm of quality; %d detectors fired, first %s",
 		before, drops, tested.Matured/8, good, goodQuiet, len(tested.Fired), tested.Fired[0].Subject)
-	if drops == 0 {
-		t.Error("there is no drop in the electricity data")
+	if drops == 0 || good == 0 || goodQuiet == 0 {
+		t.Errorf("%d weeks dropped; of %d as good as the reference %d are under no alarm of quality", drops, good, goodQuiet)
 	}
 }

@@ -15,7 +15,8 @@
 //	    on restarts from a Snapshot in between.
 //	M4  Memory is bounded: open windows are profiles (package profile), and of a prediction
 //	    that waits for its label some hundred bytes are held, Config.WaitingBytesMax in all.
-//	    Beyond that those are held whose id's hash is least, a random sample.
+//	    Beyond that those are held whose id's hash is least, a random sample; windows that
+//	    begin when there is room again hold more of theirs.
 //	M5  A subject, such as the drift of a column in windows of a day, has one alarm at most.
 //	    It is raised by a bad window, stays, and is cleared by Config.ClearAfter good ones.
 //
@@ -114,7 +115,8 @@ type state struct {
 	Newest int64 // time of the newest prediction, 0 without any
 	// Windows are those that are open or wait to mature, by duration and start.
 	Windows [][]*window
-	// Waiting counts the rows held, and Keep bounds their keys: all of them at first.
+	// Waiting counts the rows held, and Keep bounds their keys in windows to come: all of them
+	// at first.
 	Waiting int64
 	Keep    uint64
 	// Early are outcomes whose predictions did not come yet, at most earlyMax.
@@ -141,6 +143,7 @@ type window struct {
 	Latency   latency
 	Decisions map[string]int64
 	Rows      []row
+	Keep      uint64 // bounds the keys of Rows
 }
 
 // row is a prediction that waits for its label, or has it and waits for its window.
@@ -313,7 +316,7 @@ func (m *Monitor) windowOf(duration int, time int64) *window {
 	if err != nil {
 		panic("the reference's own schema does not suit: " + err.Error()) // newReference checked it
 	}
-	w := &window{Start: start, Profile: p, Decisions: map[string]int64{}}
+	w := &window{Start: start, Profile: p, Decisions: map[string]int64{}, Keep: m.state.Keep}
 	m.state.Windows[duration] = slices.Insert(list, i, w)
 	return w
 }
@@ -330,7 +333,7 @@ func (w *window) decide(decision string) {
 
 // wait holds a prediction until its windows matured.
 func (m *Monitor) wait(w *window, key uint64, p *Prediction) {
-	if key > m.state.Keep || math.IsNaN(p.Score) {
+	if key > w.Keep || math.IsNaN(p.Score) {
 		return
 	}
 	r := row{Key: key, Time: p.Time, Score: p.Score, Label: -1}
@@ -353,9 +356,18 @@ func (m *Monitor) wait(w *window, key uint64, p *Prediction) {
 // thin lets rows go whose keys are beyond Keep.
 func (m *Monitor) thin() {
 	for _, w := range m.state.Windows[0] {
+		w.Keep = min(w.Keep, m.state.Keep)
 		w.Rows = slices.DeleteFunc(w.Rows, func(r row) bool { return r.Key > m.state.Keep })
 	}
 	m.index()
+}
+
+// widen lets windows to come hold more rows, after a time in which there were too many. Half
+// of the room stays free, so that what comes does not thin them out at once.
+func (m *Monitor) widen() {
+	if m.state.Waiting*rowBytes < m.config.WaitingBytesMax/4 {
+		m.state.Keep = m.state.Keep<<1 | 1
+	}
 }
 
 // index makes the map of rows anew.

@@ -338,6 +338,51 @@ func TestBounded(t *testing.T) {
 	}
 }
 
+// TestRoomAgain has an hour of many predictions: windows after it hold all of theirs again, by
+// and by, over a restart too, and none is a mixture of two samples.
+func TestRoomAgain(t *testing.T) {
+	c := testConfig()
+	c.Windows, c.WaitingBytesMax, c.LabelDelay = []Duration{Duration(time.Hour)}, 1<<20, 0
+	ref := testReference(t, c)
+	m, err := New(c, ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{r: rand.New(rand.NewPCG(5, 6))}
+	var sampled []float64
+	for h := range int64(12) {
+		count := int64(300)
+		if h == 0 {
+			count = 30_000
+		}
+		for i := range count {
+			p, l := w.next(day0 + h*hour + i*hour/count)
+			reports, err := m.Observe(&p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range reports {
+				if r.Matured {
+					sampled = append(sampled, r.Quality.Sampled)
+				}
+			}
+			if _, err := m.ObserveOutcome(&Outcome{ID: p.ID, Label: l, Time: p.Time}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		data, err := m.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err = Restore(c, ref, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(sampled) != 11 || sampled[0] > 0.3 || sampled[1] > 0.5 || sampled[10] != 1 {
+		t.Errorf("held are %v", sampled)
+	}
+}
+
 // TestLabels holds what counts as a label: corrections, late ones, those that come first.
 func TestLabels(t *testing.T) {
 	c := testConfig()

@@ -26,6 +26,9 @@ type Reference struct {
 	Scores, Labels []float64
 }
 
+// ReferenceLabelsMax is the most rows with a score and a label that ReferenceFile reads.
+const ReferenceLabelsMax = 1 << 22
+
 // ReferenceOf makes a reference of predictions. Labels are theirs in the same order, NaN
 // where there is none, or nil. Errors wrap ErrConfig or ErrEvent.
 func ReferenceOf(c Config, predictions []Prediction, labels []float64) (Reference, error) {
@@ -44,7 +47,7 @@ func ReferenceOf(c Config, predictions []Prediction, labels []float64) (Referenc
 		if err := r.Profile.Add(&row); err != nil {
 			return r, fmt.Errorf("%w: prediction %.64q: %w", ErrEvent, p.ID, err)
 		}
-		if labels != nil && !math.IsNaN(labels[i]) {
+		if labels != nil && !math.IsNaN(labels[i]) && !math.IsNaN(p.Score) {
 			r.Scores, r.Labels = append(r.Scores, p.Score), append(r.Labels, labels[i])
 		}
 	}
@@ -53,7 +56,8 @@ func ReferenceOf(c Config, predictions []Prediction, labels []float64) (Referenc
 
 // ReferenceFile makes a reference of a Parquet file that has the columns of the
 // configuration, the model's scores in one column, and labels, 0 and 1 or false and true, in
-// another, which is empty if there are none. Rows without a label are part of the profile.
+// another, which is empty if there are none. Rows without a label, or without a score, are part
+// of the profile.
 func ReferenceFile(ctx context.Context, c Config, path, score, label string) (Reference, error) {
 	c.EnsureDefaults()
 	schema := c.Schema()
@@ -70,8 +74,13 @@ func ReferenceFile(ctx context.Context, c Config, path, score, label string) (Re
 			return
 		}
 		for i := range b.Rows {
-			if l := labels.Number(i); !math.IsNaN(l) {
-				r.Scores, r.Labels = append(r.Scores, scores.Number(i)), append(r.Labels, l)
+			s, l := scores.Number(i), labels.Number(i)
+			switch {
+			case math.IsNaN(s) || math.IsNaN(l):
+			case len(r.Labels) == ReferenceLabelsMax:
+				missing = fmt.Errorf("%w: %s has more than %d rows with labels: take a random part of them", ErrConfig, path, ReferenceLabelsMax)
+			default:
+				r.Scores, r.Labels = append(r.Scores, s), append(r.Labels, l)
 			}
 		}
 	})

@@ -32,6 +32,9 @@ func TestReferenceFile(t *testing.T) {
 		if i%10 == 0 {
 			label = math.NaN()
 		}
+		if i%10 == 1 {
+			p.Score = math.NaN() // such as an answer of the fallback, whose label came
+		}
 		predictions, labels = append(predictions, p), append(labels, label)
 		for k, v := range []float64{p.Numbers[0], p.Numbers[1], 0, p.Score, label} {
 			if k != 2 {
@@ -64,14 +67,14 @@ func TestReferenceFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if fmt.Sprint(got.Scores, got.Labels) != fmt.Sprint(want.Scores, want.Labels) || len(got.Labels) != 270 {
+	if fmt.Sprint(got.Scores, got.Labels) != fmt.Sprint(want.Scores, want.Labels) || len(got.Labels) != 240 {
 		t.Errorf("%d labels of the file, %d of the predictions", len(got.Labels), len(want.Labels))
 	}
 	m, sd := got.Profile.Numbers[1].Moments()
 	if wm, wsd := want.Profile.Numbers[1].Moments(); m != wm || sd != wsd || fmt.Sprint(got.Profile.Texts[0].Counts()) != fmt.Sprint(want.Profile.Texts[0].Counts()) {
 		t.Errorf("profiles differ: mean %v and %v", m, wm)
 	}
-	if _, err := New(c, got); err != nil {
+	if m, err := New(c, got); err != nil || m.reference.calibration == nil {
 		t.Error(err)
 	}
 	if _, err := ReferenceFile(t.Context(), c, path, "score", "none"); !errors.Is(err, ErrConfig) {

@@ -13,12 +13,12 @@ import (
 
 // A snapshot is, with numbers of 8 bytes, the low one first:
 //
-//	 0  magic "MRMON001"
+//	 0  magic "MRMON002"
 //	 8  length of what follows the hash
 //	16  SHA-256 of what follows it
 //	48  gob: the hash of configuration and reference, the state
 const (
-	snapshotMagic = "MRMON001"
+	snapshotMagic = "MRMON002"
 	snapshotHead  = 48
 	// SnapshotBytesMax bounds a snapshot that is read.
 	SnapshotBytesMax = 8 << 30

@@ -23,7 +23,7 @@ type Spec struct {
 	// them; empty is none.
 	Decision string `yaml:"decision"`
 	Label    string `yaml:"label"`
-	// Positive is the value of the label that stands for 1: true, or 1, if left out.
+	// Positive is the value of the label that stands for 1, for labels that are neither true nor false.
 	Positive string `yaml:"positive"`
 	// Reference says what windows are compared with.
 	Reference ReferenceSpec `yaml:"reference"`
@@ -106,6 +106,7 @@ func LoadSpecs(files []string, check func(s *Spec, fail func(path, format string
 		if content.Monitors == nil && f.Err() == nil {
 			f.Fail("", "monitors is missing")
 		}
+		readable := f.Err() == nil
 		for _, key := range slices.Sorted(maps.Keys(content.Monitors)) {
 			s := content.Monitors[key]
 			s.Name, s.File = key, name
@@ -114,8 +115,12 @@ func LoadSpecs(files []string, check func(s *Spec, fail func(path, format string
 				f.Fail(path, "there is a monitor of this name in %s", first)
 			}
 			seen[key] = name
-			fail := func(at, format string, args ...any) { f.Fail(strings.TrimSuffix(path+"."+at, "."), format, args...) }
-			if s.check(fail); f.Err() == nil && check != nil {
+			good := readable
+			fail := func(at, format string, args ...any) {
+				good = false
+				f.Fail(strings.TrimSuffix(path+"."+at, "."), format, args...)
+			}
+			if s.check(fail); good && check != nil {
 				check(&s, fail)
 			}
 			all = append(all, &s)

@@ -266,6 +266,12 @@ func (d *Definition) problems() (all []error) {
 	return all
 }
 
+// Hears tells whether what a source says counts.
+func (d *Definition) Hears(source string) bool {
+	_, ok := d.priority(source)
+	return ok
+}
+
 // priority of a source, and whether it counts.
 func (d *Definition) priority(source string) (int, bool) {
 	other, ok := 0, len(d.Sources) == 0

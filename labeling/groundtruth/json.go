@@ -4,6 +4,7 @@ package groundtruth
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,7 +50,10 @@ func ParseJSON(text []byte) (Feedback, error) {
 func decodeStrict(text []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	var other *json.UnmarshalTypeError
+	if err := d.Decode(into); errors.As(err, &other) {
+		return fmt.Errorf("%w: %s: is a JSON %s, which does not fit there", ErrInvalid, cmp.Or(other.Field, "item"), other.Value)
+	} else if err != nil {
 		return fmt.Errorf("%w: JSON: %w", ErrInvalid, err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {

@@ -18,8 +18,17 @@ import (
 )
 
 // CanaryArm is the arm that decisions of a canary are logged with; in an experiment it is
-// ARM/canary.
+// ARM/canary, see CanaryArmOf.
 const CanaryArm = "canary"
+
+// CanaryArmOf is what a canary's decisions are logged with in an arm; of no experiment the arm
+// is empty.
+func CanaryArmOf(arm string) string {
+	if arm == "" {
+		return CanaryArm
+	}
+	return arm + "/" + CanaryArm
+}
 
 // Rollout splits the model of a decision while it serves, beside its policy. The versions
 // it names have to be loaded; who loads them unloads them after EndRollout.
@@ -196,9 +205,7 @@ func (d *decision) prepare(r Rollout) (*rollout, error) {
 			next.states[i] = nil
 			continue
 		}
-		if next.arms[i] = CanaryArm; p.Arms[i].Name != "" {
-			next.arms[i] = p.Arms[i].Name + "/" + CanaryArm
-		}
+		next.arms[i] = CanaryArmOf(p.Arms[i].Name)
 		b, err := d.try(m, next.version)
 		if err != nil {
 			return nil, err

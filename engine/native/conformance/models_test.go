@@ -112,9 +112,13 @@ func initializer(name string, in tensor.Tensor) (onnx.Tensor, bool) {
 // are those of the case.
 func load(t *testing.T, folder string, model []byte, s set) (engine.Model, error) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(folder, "model.onnx"), model, 0o644); err != nil {
+	file := filepath.Join(folder, "model.onnx")
+	if err := os.WriteFile(file, model, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	// A file that is gone soon is never written to a disk. One that is written anew is, at
+	// once on some file systems, thousands of times.
+	defer os.Remove(file)
 	var config modelconfig.Config
 	m, err := onnx.Parse(model, onnx.ReadOptions{})
 	if err == nil {

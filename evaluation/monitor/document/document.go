@@ -154,10 +154,25 @@ func SpansOf(events []monitor.Event) []Span {
 		}
 		spans[at].Alarm = e.Alarm
 	}
+	sortSpans(spans)
+	return spans
+}
+
+func sortSpans(spans []Span) {
 	slices.SortStableFunc(spans, func(a, b Span) int {
 		return cmp.Or(first(a.Raised(), b.Raised()), first(a.Severity == monitor.Critical, b.Severity == monitor.Critical), cmp.Compare(b.Since, a.Since), cmp.Compare(a.Subject, b.Subject))
 	})
-	return spans
+}
+
+// End ends alarms whose end no report tells, such as those about a version that is served no
+// more. Ended says when an alarm ended, in microseconds since 1970; 0 is not.
+func (d *Document) End(ended func(*monitor.Alarm) int64) {
+	for i := range d.Alarms {
+		if s := &d.Alarms[i]; s.Raised() {
+			s.Until = ended(&s.Alarm)
+		}
+	}
+	sortSpans(d.Alarms)
 }
 
 // first orders what is so before what is not.

@@ -2,15 +2,20 @@
 
 package record
 
+import "sync"
+
 // CacheBytes bounds the lines whose reports are kept decoded: a page that shows a monitor asks
 // for the same ones every few seconds, and decoding them is nearly all of its work.
 const CacheBytes = 16 << 20
 
 // cache has decoded reports by what they are of. Which goes first when it is full does not
-// matter much: whoever reads more than it holds reads files.
+// matter much: whoever reads more than it holds reads files. Its lock is the innermost one.
 type cache struct {
-	byKey map[key]decoded
-	bytes int // of the lines
+	mu struct {
+		sync.Mutex
+		byKey map[key]decoded
+		bytes int // of the lines
+	}
 }
 
 type decoded struct {
@@ -19,37 +24,37 @@ type decoded struct {
 	length int
 }
 
-// remembered is a decoded report, nil if it is not there or was replaced.
-func (s *Store) remembered(e *entry) *Report {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if d, ok := s.mu.cache.byKey[e.key]; ok && d.hash == e.hash {
+// get is a decoded report, nil if it is not there or was replaced.
+func (c *cache) get(e *entry) *Report {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d, ok := c.mu.byKey[e.key]; ok && d.hash == e.hash {
 		return d.report
 	}
 	return nil
 }
 
-func (s *Store) remember(e *entry, r *Report) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := &s.mu.cache
-	if c.byKey == nil {
-		c.byKey = map[key]decoded{}
+func (c *cache) put(e *entry, r *Report) {
+	if e.length > CacheBytes {
+		return
 	}
-	c.forget(e.key)
-	for k := range c.byKey {
-		if c.bytes+e.length <= CacheBytes {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.byKey == nil {
+		c.mu.byKey = map[key]decoded{}
+	}
+	c.forgetLocked(e.key)
+	for k := range c.mu.byKey {
+		if c.mu.bytes+e.length <= CacheBytes {
 			break
 		}
-		c.forget(k)
+		c.forgetLocked(k)
 	}
-	if e.length <= CacheBytes && !s.mu.closed {
-		c.byKey[e.key] = decoded{r, e.hash, e.length}
-		c.bytes += e.length
-	}
+	c.mu.byKey[e.key] = decoded{r, e.hash, e.length}
+	c.mu.bytes += e.length
 }
 
-func (c *cache) forget(k key) {
-	c.bytes -= c.byKey[k].length
-	delete(c.byKey, k)
+func (c *cache) forgetLocked(k key) {
+	c.mu.bytes -= c.mu.byKey[k].length
+	delete(c.mu.byKey, k)
 }

@@ -24,6 +24,10 @@ type index struct {
 	segments []*segment // by number
 	byKey    map[key]entry
 	damaged  int
+	// newest is the time of the newest report. changes counts what is more than a report behind
+	// all others: what was derived from all is to be derived anew.
+	newest  int64
+	changes int
 }
 
 // segment is a file of reports.
@@ -93,6 +97,7 @@ func (x *index) keep(numbers []int) {
 
 // drop forgets a segment and its reports.
 func (x *index) drop(g *segment) {
+	x.changes++
 	x.segments = slices.DeleteFunc(x.segments, func(o *segment) bool { return o == g })
 	maps.DeleteFunc(x.byKey, func(_ key, e entry) bool { return e.segment == g.number })
 }
@@ -126,8 +131,13 @@ func (x *index) add(g *segment, line []byte) {
 		return
 	}
 	k := key{h.Window, h.Start, h.Matured}
-	if old, ok := x.byKey[k]; ok && old.segment > g.number {
+	old, ok := x.byKey[k]
+	if ok && old.segment > g.number {
 		return
 	}
+	if ok || h.At < x.newest {
+		x.changes++
+	}
+	x.newest = max(x.newest, h.At)
 	x.byKey[k] = entry{key: k, end: h.End, at: h.At, segment: g.number, offset: g.read, length: len(line), hash: hashOf(line), events: len(h.Events) > 0}
 }

@@ -11,9 +11,13 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sort"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
 )
+
+// batch is how many reports are read at once where few may be enough.
+const batch = 64
 
 // Query says which reports are asked for. The zero value asks for all.
 type Query struct {
@@ -75,7 +79,6 @@ func (s *Store) Events(limit int) ([]monitor.Event, error) {
 	}
 	slices.Reverse(entries)
 	var events []monitor.Event
-	const batch = 64 // so that a small limit reads little
 	for len(entries) > 0 && (limit <= 0 || len(events) < limit) {
 		n := min(batch, len(entries))
 		reports, err := s.load(entries[:n])
@@ -93,30 +96,61 @@ func (s *Store) Events(limit int) ([]monitor.Event, error) {
 	return events, nil
 }
 
+// raised is what Alarms found, so that the next time only newer reports are read.
+type raised struct {
+	changes int
+	at      int64 // of the newest report looked at
+	alarms  map[string]monitor.Alarm
+}
+
 // Alarms are those that are raised after the last report, by subject: of each subject the
 // last thing that happened to it was not that it cleared.
 func (s *Store) Alarms() ([]monitor.Alarm, error) {
-	events, err := s.Events(0)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	entries, err := s.entriesLocked(func(e *entry) bool { return e.events })
 	if err != nil {
 		return nil, err
 	}
-	seen := map[string]bool{}
-	var raised []monitor.Alarm
-	for i := range events {
-		subject := events[i].Alarm.Subject
-		if !seen[subject] && events[i].Change != monitor.Cleared {
-			raised = append(raised, events[i].Alarm)
-		}
-		seen[subject] = true
+	known := &s.mu.raised
+	if known.alarms == nil || known.changes != s.mu.changes {
+		*known = raised{changes: s.mu.changes, alarms: map[string]monitor.Alarm{}}
 	}
-	slices.SortFunc(raised, func(a, b monitor.Alarm) int { return cmp.Compare(a.Subject, b.Subject) })
-	return raised, nil
+	// Those of the same moment are looked at again: a subject has one event of a moment at most.
+	after := sort.Search(len(entries), func(i int) bool { return entries[i].at >= known.at })
+	for entries = entries[after:]; len(entries) > 0; {
+		n := min(batch, len(entries))
+		reports, err := s.load(entries[:n])
+		if err != nil {
+			*known = raised{}
+			return nil, err
+		}
+		for i := range reports {
+			known.take(reports[i].Events)
+		}
+		known.at, entries = entries[n-1].at, entries[n:]
+	}
+	return slices.SortedFunc(maps.Values(known.alarms), func(a, b monitor.Alarm) int { return cmp.Compare(a.Subject, b.Subject) }), nil
+}
+
+func (r *raised) take(events []monitor.Event) {
+	for i := range events {
+		if a := &events[i].Alarm; events[i].Change == monitor.Cleared {
+			delete(r.alarms, a.Subject)
+		} else {
+			r.alarms[a.Subject] = *a
+		}
+	}
 }
 
 // entries are those that take says, oldest first, as of now.
 func (s *Store) entries(take func(*entry) bool) ([]entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.entriesLocked(take)
+}
+
+func (s *Store) entriesLocked(take func(*entry) bool) ([]entry, error) {
 	if s.mu.closed {
 		return nil, ErrClosed
 	}
@@ -148,7 +182,7 @@ func (s *Store) load(entries []entry) ([]Report, error) {
 	reports := make([]Report, 0, len(entries))
 	for i := range entries {
 		e := &entries[i]
-		if r := s.remembered(e); r != nil {
+		if r := s.cache.get(e); r != nil {
 			reports = append(reports, *r)
 			continue
 		}
@@ -168,7 +202,7 @@ func (s *Store) load(entries []entry) ([]Report, error) {
 			return nil, err
 		}
 		if r != nil {
-			s.remember(e, r)
+			s.cache.put(e, r)
 			reports = append(reports, *r)
 		}
 	}

@@ -54,13 +54,14 @@ type Report = monitor.Report
 
 // Store is the record of one monitor.
 type Store struct {
-	dir string
-	mu  struct {
+	dir   string
+	cache cache
+	mu    struct {
 		sync.Mutex
 		index
-		cache  cache
 		file   *os.File // the last segment, nil until the first Append
 		closed bool
+		raised raised
 	}
 }
 
@@ -83,7 +84,7 @@ func Open(dir string) (*Store, error) {
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mu.closed, s.mu.cache = true, cache{}
+	s.mu.closed = true
 	if s.mu.file == nil {
 		return nil
 	}

@@ -360,13 +360,54 @@ func TestDecodedReports(t *testing.T) {
 	if got := rows(); !slices.Equal(got, []int64{0, 7}) {
 		t.Errorf("rows %v after a report was replaced", got)
 	}
-	if n := len(s.mu.cache.byKey); n != 2 {
+	if n := len(s.cache.mu.byKey); n != 2 {
 		t.Errorf("%d reports are kept decoded", n)
 	}
 	for i := range 20 {
-		s.remember(&entry{key: key{start: int64(i)}, length: CacheBytes / 10}, &Report{})
+		s.cache.put(&entry{key: key{start: int64(i)}, length: CacheBytes / 10}, &Report{})
 	}
-	if s.mu.cache.bytes > CacheBytes || len(s.mu.cache.byKey) < 9 {
-		t.Errorf("%d reports of %d bytes are kept decoded", len(s.mu.cache.byKey), s.mu.cache.bytes)
+	if s.cache.mu.bytes > CacheBytes || len(s.cache.mu.byKey) < 9 {
+		t.Errorf("%d reports of %d bytes are kept decoded", len(s.cache.mu.byKey), s.cache.mu.bytes)
 	}
+}
+
+// TestAlarmsAsTheyCome asks after each report, of one store and of a new one: what is raised is
+// the same whether all was read before or not, also where a report is replaced or comes late,
+// and where old ones are removed.
+func TestAlarmsAsTheyCome(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	check := func(want ...string) {
+		t.Helper()
+		for _, store := range []*Store{s, open(t, dir)} {
+			alarms, err := store.Alarms()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, a := range alarms {
+				got = append(got, a.Subject)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("raised are %v, want %v", got, want)
+			}
+		}
+	}
+	check()
+	appendTo(t, s, closed(0), closed(1, event(monitor.Raised, 1, "b")))
+	check("b")
+	appendTo(t, s, closed(2, event(monitor.Still, 2, "b"), event(monitor.Raised, 2, "a")))
+	check("a", "b")
+	appendTo(t, s, closed(4, event(monitor.Cleared, 4, "b")))
+	check("a")
+	appendTo(t, s, closed(3, event(monitor.Raised, 3, "c"))) // of a log that was read anew
+	check("a", "c")
+	appendTo(t, s, closed(4, event(monitor.Still, 4, "b"), event(monitor.Cleared, 4, "c"))) // likewise
+	check("a", "b")
+	var many []monitor.Report
+	for n := range ReportsMax {
+		many = append(many, closed(5+n))
+	}
+	appendTo(t, s, many...)
+	check()
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the golden values of drift and estimate: python golden.py (numpy, scipy, scikit-learn).
+"""Writes the golden values of monitor, drift and estimate: python golden.py (numpy, scipy, scikit-learn, statsmodels).
 
-Statistics are SciPy's and scikit-learn's; what they do not have is written in the obvious way.
+Statistics are SciPy's, scikit-learn's and statsmodels'; what they do not have is written in the obvious way.
 """
 import json
 import os
@@ -9,19 +9,21 @@ import os
 import numpy as np
 import scipy
 import sklearn
+import statsmodels
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, log_loss, roc_auc_score
+from statsmodels.stats.proportion import proportions_ztest
 
 here = os.path.dirname(os.path.abspath(__file__))
 rng = np.random.default_rng(20180725)
 versions = {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__}
 
 
-def write(path, value):
+def write(path, value, more={}):
     with open(os.path.join(here, "..", path, "testdata", "golden.json"), "w") as f:
-        json.dump({"versions": versions, **value}, f, indent=1)
+        json.dump({"versions": {**versions, **more}, **value}, f, indent=1)
         f.write("\n")
 
 
@@ -102,3 +104,15 @@ write("estimate", {
                  log_loss(truth, np.clip(scores, 1e-15, 1 - 1e-15)), brier_score_loss(truth, scores)],
     "chances": list((scores**1.2).round(6)), "expected": cbpe(scores, (scores**1.2).round(6), 0.3),
 })
+
+
+def fell(before, rows_before, now, rows):
+    """Whether a share fell: right of so many rows, before and now."""
+    p = proportions_ztest([now, before], [rows, rows_before], alternative="smaller")[1]
+    return {"counts": [before, rows_before, now, rows], "p": float(p)}
+
+
+write("", {
+    "fell": [fell(900, 1000, 430, 500), fell(900, 1000, 450, 500), fell(180, 200, 460, 500), fell(1999, 2000, 96, 100), fell(50, 100, 0, 60)],
+    "below": [{"z": z, "p": float(stats.norm.cdf(z))} for z in (-8.5, -3.1, -0.4, 0.0, 1.7)],
+}, {"statsmodels": statsmodels.__version__})

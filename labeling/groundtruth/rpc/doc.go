@@ -6,7 +6,7 @@
 //	GET  /v1/feedback               ?prediction_id= or ?feedback_id=, from, to, as_of
 //	POST /seldon/feedback           Seldon Core v1's SendFeedback: by meta.puid
 //
-// A body has at most 8 MiB, a batch 10,000 items. An answer has a result for each item,
+// A post from a browser that is on a page of another site is refused. A body has at most 8 MiB, a batch 10,000 items. An answer has a result for each item,
 // in their order: one that is refused says why, and whether to send it again. The status
 // of an HTTP answer is 200 if all were taken, else 207, and for a single piece that of
 // its result.

@@ -20,11 +20,16 @@ import (
 // bodyBytesMax is the largest body of a request.
 const bodyBytesMax = 8 << 20
 
-// Routes adds the JSON calls to a mux.
+// Routes adds the JSON calls to a mux. Whoever reaches the port may make them, but for a
+// browser that is on a page of another site: it would say what that page wants.
 func (s *Service) Routes(mux *http.ServeMux) {
-	mux.HandleFunc("POST /v1/feedback", s.jsonSubmit)
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusForbidden, map[string]string{"error": "the request comes from a page of another site"})
+	}))
+	mux.Handle("POST /v1/feedback", guard.Handler(http.HandlerFunc(s.jsonSubmit)))
 	mux.HandleFunc("GET /v1/feedback", s.jsonFind)
-	mux.HandleFunc("POST /seldon/feedback", s.seldonSubmit)
+	mux.Handle("POST /seldon/feedback", guard.Handler(http.HandlerFunc(s.seldonSubmit)))
 }
 
 // jsonResult is what became of an item.
@@ -131,7 +136,10 @@ func parseBody(body []byte) (items []parsed, single bool, err error) {
 		}
 		err = json.Unmarshal(list, &raw)
 	}
-	if err != nil {
+	var other *json.UnmarshalTypeError
+	if errors.As(err, &other) {
+		return nil, false, fmt.Errorf("%w: body: is a JSON %s; send an object, a list, or {\"items\": [...]}", groundtruth.ErrInvalid, other.Value)
+	} else if err != nil {
 		return nil, false, fmt.Errorf("%w: body: %w", groundtruth.ErrInvalid, err)
 	}
 	if err := tooMany(len(raw)); err != nil {

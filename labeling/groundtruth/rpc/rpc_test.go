@@ -247,6 +247,33 @@ func post(s *Service, path, body string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
+// TestOtherSites: a page of another site cannot use the browser of somebody who reaches the
+// port to say what became of predictions.
+func TestOtherSites(t *testing.T) {
+	s := newService(t)
+	mux := http.NewServeMux()
+	s.Routes(mux)
+	for path, body := range map[string]string{
+		"/v1/feedback":     `{"prediction_id":"p","name":"n","value":true}`,
+		"/seldon/feedback": `{"response":{"meta":{"puid":"p"}},"reward":1}`,
+	} {
+		for name, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "http://elsewhere.example", "": ""} {
+			r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+			r.Header.Set("Content-Type", "text/plain") // what a form can send by itself
+			want := http.StatusOK
+			if name != "" {
+				r.Header.Set(name, value)
+				want = http.StatusForbidden
+			}
+			w := httptest.NewRecorder()
+			mux.ServeHTTP(w, r)
+			if w.Code != want || want == http.StatusForbidden && !strings.Contains(w.Body.String(), "another site") {
+				t.Errorf("%s with %s: %d %s", path, name, w.Code, w.Body)
+			}
+		}
+	}
+}
+
 func TestJSON(t *testing.T) {
 	s := newService(t)
 	for _, c := range []struct {
@@ -258,6 +285,9 @@ func TestJSON(t *testing.T) {
 		{`{"feedback_id":"f","prediction_id":"p","name":"n","value":true}`, 200, `{"feedback_id":"f","status":"duplicate"}`},
 		{`{"feedback_id":"f","prediction_id":"p","name":"n","value":false}`, 409, `send a correction`},
 		{`{"feedback_id":"f","prediction_id":"p","name":"n","kind":"correction","value":null}`, 200, `accepted`},
+		{`{"prediction_id":5,"name":"n","value":true}`, 400, `prediction_id: is a JSON number, which does not fit there`},
+		{`[7]`, 207, `item: is a JSON number`},
+		{`7`, 400, `body: is a JSON number; send an object`},
 		{`[{"feedback_id":"g","prediction_id":"p","name":"n","value":1},{"x":1}]`, 207, `{"results":[{"feedback_id":"g","status":"accepted"},{"status":"refused","error":"invalid: JSON: json: unknown field \"x\""}]}`},
 		{`{"items":[{"feedback_id":"h","entity":{"customer_id":7},"event_time":"2023-11-14T00:00:00Z","name":"n","value":"cat"}]}`, 200, `{"results":[{"feedback_id":"h","status":"accepted"}]}`},
 		{`{"items":[],"x":1}`, 400, `items stands alone`},
