@@ -37,6 +37,7 @@ func (d *demo) before(ctx context.Context, at int64) {
 	if day == d.pacing.day {
 		return
 	}
+	d.count(d.replay.report.total())
 	if d.pacing.day > 0 {
 		began := time.Now()
 		d.hold(ctx)

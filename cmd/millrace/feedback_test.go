@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -182,6 +183,7 @@ func TestFeedback(t *testing.T) {
 	}
 	w.stop()
 	w.checkJoin(ids, out)
+	w.checkTask(ids)
 	w.checkUnmatched()
 }
 
@@ -388,6 +390,41 @@ func (w *feedbackWorld) checkMetrics() {
 
 func grepLines(text, pattern string) string {
 	return strings.Join(regexp.MustCompile(`(?m)^.*(?:`+pattern+`).*$`).FindAllString(text, -1), "\n")
+}
+
+// checkTask has a pipeline write the joined table, which says the same.
+func (w *feedbackWorld) checkTask(ids []string) {
+	text, err := os.ReadFile(filepath.Join(w.dir, projectFile))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.write(projectFile, string(text)+"pipelines: [pipeline.yaml]\n")
+	w.write("pipeline.yaml", "pipelines:\n  truth:\n    tasks:\n      truth: {uses: outcomes, with: {label: bad, early: true, unlabelled: true}}\n      mature: {uses: outcomes, with: {label: bad}}\n"+
+		"      nobody: {uses: outcomes, with: {label: nope}}\n")
+	w.t.Chdir(w.dir)
+	wants(w.t, saying(w.t, exitOK, "pipeline", "run", "--run", "truth", "--only", "truth", "--only", "mature"), "rows=6")
+	wants(w.t, saying(w.t, exitFailure, "pipeline", "run", "--run", "none", "--only", "nobody"), `--label "nope": the project has bad, liked`)
+	var found []joinedRow
+	files, err := filepath.Glob(filepath.Join(".millrace", "state", "pipelines", "*", "*", "*"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil || !bytes.HasPrefix(data, []byte("PAR1")) {
+			continue
+		}
+		rows, err := parquet.Read[joinedRow](bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		found = append(found, rows...)
+	}
+	if len(found) != len(ids) || !slices.ContainsFunc(found, func(r joinedRow) bool {
+		return r.PredictionID == ids[1] && *r.Number == 1 && r.Source == "chargeback" && *r.Amount == 35
+	}) {
+		w.t.Errorf("the task wrote %+v", found)
+	}
 }
 
 // checkJoin writes the joined table in every format.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
 	"github.com/millrace-ml/millrace/featurestore/offline"
@@ -162,18 +163,14 @@ func (r *predictionReader) vector() bool {
 // facts fills in the slices and the entity, which may be facts of the request.
 func (r *predictionReader) facts(text string) {
 	p, m := &r.now, r.spec
-	var facts map[string]json.RawMessage
-	if m.Config.PerEntity && m.policy.Unit >= 0 || slices.ContainsFunc(m.slices, func(s monitorSlice) bool { return s.fact }) {
-		_ = json.Unmarshal([]byte(text), &facts) // what the front-end writes is JSON; else there are none
-	}
 	if m.Config.PerEntity && m.policy.Unit >= 0 {
-		p.Entity = factText(facts[m.policy.Facts[m.policy.Unit].Name])
+		p.Entity = factOf(text, m.policy.Facts[m.policy.Unit].Name)
 	}
 	for _, s := range m.slices {
 		value := ""
 		switch {
 		case s.fact:
-			value = factText(facts[s.name])
+			value = factOf(text, s.name)
 		case s.text >= 0 && s.text < len(r.logged.Texts):
 			value = r.logged.Texts[s.text]
 		case s.feature >= 0 && s.text < 0 && s.feature < len(r.logged.Numbers):
@@ -185,6 +182,57 @@ func (r *predictionReader) facts(text string) {
 		}
 		p.Slices = append(p.Slices, value)
 	}
+}
+
+// factOf is a fact as a text, empty if there is none. The front-end writes facts as an
+// object without spaces, mostly without escapes, which is read as it stands; of another the
+// JSON is parsed. What is found refers to the object.
+func factOf(object, name string) string {
+	rest, plain := strings.CutPrefix(object, "{")
+	for plain && rest != "}" {
+		var key, value string
+		if key, rest, plain = plainText(rest); !plain {
+			break
+		}
+		if rest, plain = strings.CutPrefix(rest, ":"); !plain || rest == "" {
+			break
+		}
+		if rest[0] == '"' {
+			value, rest, plain = plainText(rest)
+		} else {
+			end := strings.IndexAny(rest, ",}")
+			plain = end > 0 && !strings.ContainsAny(rest[:end], " \t\r\n[{\"")
+			value, rest = rest[:max(end, 0)], rest[max(end, 0):]
+		}
+		switch {
+		case !plain:
+		case key == name && value == "null":
+			return factText(json.RawMessage(value))
+		case key == name:
+			return value
+		default:
+			rest = strings.TrimPrefix(rest, ",")
+		}
+	}
+	if plain {
+		return ""
+	}
+	var facts map[string]json.RawMessage
+	_ = json.Unmarshal([]byte(object), &facts) // what the front-end writes is JSON; else there are none
+	return factText(facts[name])
+}
+
+// plainText is the text in quotes at the beginning of JSON, and what follows it; not if it
+// has escapes.
+func plainText(quoted string) (text, rest string, ok bool) {
+	if quoted == "" || quoted[0] != '"' {
+		return "", "", false
+	}
+	end := strings.IndexByte(quoted[1:], '"') + 1
+	if end == 0 || strings.IndexByte(quoted[1:end], '\\') >= 0 {
+		return "", "", false
+	}
+	return quoted[1:end], quoted[end+1:], true
 }
 
 // factText is a fact as a text; a text without its quotes.

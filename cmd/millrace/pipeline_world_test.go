@@ -122,7 +122,7 @@ func pipelineWorld(t *testing.T, pipelines ...string) (dir string) {
 	return dir
 }
 
-func writeText(t *testing.T, path, text string) {
+func writeText(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

@@ -72,7 +72,7 @@ const taskVersion = "1"
 // kinds are all that a pipeline may use.
 func (h *taskHost) kinds() []orchestrator.Kind {
 	return []orchestrator.Kind{
-		h.extractKind(), h.featuresKind(), h.splitKind(), h.trainKind(), h.evaluateKind(), h.referenceKind(), h.canaryKind(), h.promoteKind(),
+		h.extractKind(), h.featuresKind(), h.outcomesKind(), h.splitKind(), h.trainKind(), h.evaluateKind(), h.referenceKind(), h.canaryKind(), h.promoteKind(),
 		notify.Kind(nil), command.Kind(h.project.Dir),
 	}
 }

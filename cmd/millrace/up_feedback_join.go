@@ -16,7 +16,7 @@ const (
 	// join that failed is opened again.
 	joinEvery = 2 * time.Second
 	joinRetry = time.Minute
-	// joinPredictions bounds the predictions of a label that are followed, at 52 bytes
+	// joinPredictions bounds the predictions of a label that are followed, at 60 bytes
 	// each, and joinSpill their details on disk. Those beyond it are counted as displaced.
 	joinPredictions = 1 << 20
 	joinSpill       = 1 << 30
@@ -34,7 +34,7 @@ type feedbackJoin struct {
 func newFeedbackJoin(u *up, d *groundtruth.Definition) *feedbackJoin {
 	return &feedbackJoin{label: d, up: u, options: groundtruth.LiveOptions{
 		Log: u.store.Log(), Label: d, Dir: filepath.Join(u.project.State, "feedback", d.Name), Now: u.clock.now,
-		PredictionsMax: joinPredictions, SpillBytesMax: joinSpill,
+		PredictionsMax: joinPredictions, SpillBytesMax: joinSpill, LabelsOnly: true,
 	}}
 }
 

@@ -136,7 +136,7 @@ func (w *watcher) open(ctx context.Context, r monitor.Reference) error {
 	w.known, w.reader = map[string]string{}, w.spec.reader()
 	head, m, err := w.restore(r)
 	if err == nil {
-		w.monitor, w.clock, w.tail = m, head.Clock, w.all.events.Tail(head.Sequence)
+		w.monitor, w.clock, w.tail = m, head.Clock, w.tailFrom(head.Sequence)
 		w.recall()
 		w.status.begin(w)
 		if err := w.show(); err != nil {
@@ -227,13 +227,13 @@ func (w *watcher) openLive(ctx context.Context, at groundtruth.Position) (err er
 		return nil
 	}
 	w.live, err = groundtruth.OpenLive(ctx, groundtruth.LiveOptions{
-		Log: w.all.events, Label: w.spec.label, Dir: filepath.Join(w.dir, "live"), Resume: at, PredictionsMax: livePredictionsMax,
+		Log: w.all.events, Label: w.spec.label, Dir: filepath.Join(w.dir, "live"), Resume: at, PredictionsMax: livePredictionsMax, LabelsOnly: true,
 		Now: func() time.Time { return timeOf(w.clock) },
 	})
 	return err
 }
 
-// livePredictionsMax bounds the predictions whose labels a monitor follows, at 52 bytes.
+// livePredictionsMax bounds the predictions whose labels a monitor follows, at 60 bytes.
 const livePredictionsMax = 4 << 20
 
 // reach is the oldest time that a monitor which begins at a moment needs.
@@ -268,7 +268,7 @@ func (w *watcher) catchUp(ctx context.Context, after uint64) error {
 		}
 		return nil
 	}
-	began, n := after > 0, 0
+	began, n, rested := after > 0, 0, time.Now()
 	err = w.scan(ctx, offline.Query{From: from}, func(sequence uint64, p *loggedPrediction) error {
 		if began = began || p.version == w.version; !began || !w.watches(p) || sequence <= after || sequence > to {
 			return nil
@@ -277,8 +277,11 @@ func (w *watcher) catchUp(ctx context.Context, after uint64) error {
 			w.status.reject()
 			return nil
 		}
-		if n++; n%watchRecords == 0 && ctx.Err() != nil {
-			return ctx.Err()
+		if n++; n%watchRecords == 0 {
+			if err := waitFor(ctx, restAfter(rested)); err != nil {
+				return err
+			}
+			rested = time.Now()
 		}
 		if err := hear(p.Arrival); err != nil {
 			return err
@@ -291,7 +294,7 @@ func (w *watcher) catchUp(ctx context.Context, after uint64) error {
 	if err := hear(now); err != nil {
 		return err
 	}
-	w.clock, w.tail = now, w.all.events.Tail(to)
+	w.clock, w.tail = now, w.tailFrom(to)
 	return w.openLive(ctx, groundtruth.Position{Sequence: to, Clock: now})
 }
 

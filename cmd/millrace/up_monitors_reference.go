@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
@@ -161,7 +162,7 @@ func (w *watcher) copyRows(ctx context.Context, out *referenceWriter, version, f
 		if p.version != version || math.IsNaN(p.Score) || out.rows == referenceRowsMax || written[p.ID] {
 			return nil
 		}
-		written[clonePrediction(&p.Prediction).ID] = true
+		written[strings.Clone(p.ID)] = true
 		label, known := labels[p.ID]
 		if !known && (w.spec.label == nil || !w.spec.Config.SilenceIsNegative) {
 			label = math.NaN()

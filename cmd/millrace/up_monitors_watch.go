@@ -3,11 +3,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +37,7 @@ type watcher struct {
 	live    *groundtruth.Live // nil without a label
 	clock   int64             // of live
 	mark    mark
-	batch   []watched
+	batch   watchBatch
 	// known are ids of alarms that go on under an earlier id, see raise.
 	known map[string]string
 
@@ -57,13 +55,6 @@ type watcher struct {
 type mark struct {
 	now  int64 // microseconds, 0 for no mark
 	next uint64
-}
-
-// watched is a prediction or an outcome, in the order of arrival.
-type watched struct {
-	arrival    int64
-	prediction *monitor.Prediction
-	outcome    monitor.Outcome
 }
 
 const (
@@ -95,7 +86,7 @@ func (w *watcher) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		next := watchEvery
+		next, began := watchEvery, time.Now()
 		switch more, err := w.step(ctx); {
 		case ctx.Err() != nil:
 		case err != nil:
@@ -104,7 +95,7 @@ func (w *watcher) run(ctx context.Context) {
 			w.forget()
 			next, pause = pause, min(2*pause, watchRetryMax)
 		case more:
-			next, pause = 0, watchRetry
+			next, pause = restAfter(began), watchRetry
 		default:
 			pause = watchRetry
 		}
@@ -189,20 +180,29 @@ func (w *watcher) settle() error {
 	return errors.Join(w.remind(now), w.checkQuiet(now), w.checkParity(now))
 }
 
-// read takes the records up to a place in the log.
+// restAfter is how long a monitor that catches up rests after a step: as long as that took,
+// so that it takes half a processor at most and leaves the rest to requests and to the
+// writer of the log.
+func restAfter(began time.Time) time.Duration { return min(time.Since(began), watchEvery) }
+
+// read takes the records up to a place in the log: predictions, and the labels that these
+// and feedback make known, of one reading.
 func (w *watcher) read(ctx context.Context, to uint64) error {
 	if to <= w.tail.After() {
 		return nil
 	}
-	w.batch = w.batch[:0]
+	w.batch.reset()
 	err := w.tail.Read(ctx, to, func(stream string, columns []offline.Column, r *offline.Record) error {
 		if stream == frontend.DecisionStream {
 			if p := w.reader.read(columns, r); p != nil && w.watches(p) {
-				w.batch = append(w.batch, watched{arrival: p.Arrival, prediction: clonePrediction(&p.Prediction)})
+				w.batch.add(&p.Prediction)
 				w.clock = max(w.clock, p.Arrival)
 			}
 		}
-		return nil
+		if w.live == nil {
+			return nil
+		}
+		return w.live.Feed(stream, columns, r, w.hear)
 	})
 	if errors.Is(err, offline.ErrTooOld) { // what is behind is in partitions already
 		return w.catchUp(ctx, w.tail.After())
@@ -211,13 +211,14 @@ func (w *watcher) read(ctx context.Context, to uint64) error {
 		return err
 	}
 	if w.live != nil {
-		if err := w.live.PollTo(ctx, to, w.hear); err != nil {
+		w.live.Fed(to)
+		if err := w.live.PollTo(ctx, to, w.hear); err != nil { // what is mature
 			return err
 		}
 	}
-	slices.SortStableFunc(w.batch, func(a, b watched) int { return cmp.Compare(a.arrival, b.arrival) })
-	for i := range w.batch {
-		if err := w.take(&w.batch[i]); err != nil {
+	w.batch.sort()
+	for i := range w.batch.events {
+		if err := w.take(&w.batch.events[i]); err != nil {
 			return err
 		}
 	}
@@ -231,7 +232,7 @@ func (w *watcher) watches(p *loggedPrediction) bool { return p.version == w.vers
 // hear takes a row whose label came or changed.
 func (w *watcher) hear(row *groundtruth.Row) error {
 	if o, ok := w.outcome(row); ok {
-		w.batch = append(w.batch, watched{arrival: o.Arrival, outcome: o})
+		w.batch.events = append(w.batch.events, watched{arrival: o.Arrival, outcome: o})
 	}
 	return nil
 }
@@ -246,19 +247,6 @@ func (w *watcher) outcome(row *groundtruth.Row) (o monitor.Outcome, ok bool) {
 	// An outcome may be said to have happened before its prediction, or not to be known when.
 	at := min(max(row.Label.Time, 1), row.Label.Known)
 	return monitor.Outcome{ID: strings.Clone(row.PredictionID), Label: label, Time: at, Arrival: row.Label.Known}, ok
-}
-
-// clonePrediction copies a prediction and all it refers to.
-func clonePrediction(p *monitor.Prediction) *monitor.Prediction {
-	c := *p
-	c.ID, c.Arm, c.Decision, c.Entity = strings.Clone(p.ID), strings.Clone(p.Arm), strings.Clone(p.Decision), strings.Clone(p.Entity)
-	c.Numbers, c.Texts, c.Slices = slices.Clone(p.Numbers), slices.Clone(p.Texts), slices.Clone(p.Slices)
-	for _, texts := range [][]string{c.Texts, c.Slices} {
-		for i := range texts {
-			texts[i] = strings.Clone(texts[i])
-		}
-	}
-	return &c
 }
 
 // again starts the pipelines that want to hear of each bad window of an alarm that is raised.

@@ -82,7 +82,7 @@ const (
 // watchWorld is a project whose decisions and outcomes a test logs itself, on a clock of its
 // own. Everything follows from the day, so that worlds are alike.
 type watchWorld struct {
-	t         *testing.T
+	t         testing.TB
 	dir       string
 	at        int64
 	version   int64
@@ -93,7 +93,7 @@ type watchWorld struct {
 	monitors  *upMonitors
 }
 
-func newWatchWorld(t *testing.T, monitors string) *watchWorld {
+func newWatchWorld(t testing.TB, monitors string) *watchWorld {
 	t.Helper()
 	w := &watchWorld{t: t, dir: t.TempDir(), at: watchDay0, version: 1}
 	for name, text := range map[string]string{projectFile: watchProject, "features.yaml": worldFeatures, "decisions.yaml": watchDecisions,
@@ -122,7 +122,7 @@ func newWatchWorld(t *testing.T, monitors string) *watchWorld {
 }
 
 // testWriter writes to the log of a test.
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(b []byte) (int, error) {
 	w.t.Logf("%s", b)

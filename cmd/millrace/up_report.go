@@ -188,6 +188,15 @@ func (p *replayReport) line(since time.Duration) string {
 		perSecond, quantile(0.5), quantile(0.99), text)
 }
 
+// total is what was counted so far; its answers are left out, since counting goes on.
+func (p *replayReport) total() replayCounts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := p.mu.total
+	all.answers = nil
+	return all
+}
+
 func (p *replayReport) countsLocked() string {
 	t := &p.mu.total
 	var b strings.Builder

@@ -34,6 +34,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor/estimate"
 	"github.com/millrace-ml/millrace/evaluation/monitor/online"
@@ -101,6 +102,10 @@ type Monitor struct {
 	recent *estimate.Calibration
 	// rows finds the predictions that wait, by the hash of their ids.
 	rows map[uint64]place
+	// numbers are those of the prediction that is observed.
+	numbers []float64
+	// decisions are texts of decisions that are counted, at most 2*decisionsMax.
+	decisions map[string]string
 }
 
 type place struct {
@@ -187,7 +192,7 @@ func New(c Config, r Reference) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Monitor{config: c, reference: ref, rows: map[uint64]place{}}
+	m := &Monitor{config: c, reference: ref, rows: map[uint64]place{}, decisions: map[string]string{}}
 	adwin, err := online.NewAdwin(0)
 	if err != nil {
 		return nil, err
@@ -242,9 +247,9 @@ func (m *Monitor) Observe(p *Prediction) ([]Report, error) {
 	}
 	w.Count++
 	w.Latency.add(p.LatencyMicros)
-	w.decide(p.Decision)
-	numbers := append(slices.Clone(p.Numbers), p.Score)
-	err = w.Profile.Add(&profile.Row{Key: key, Time: p.Time, Entity: entityOf(p.Entity), Numbers: numbers, Texts: p.Texts})
+	w.decide(m.own(p.Decision))
+	m.numbers = append(append(m.numbers[:0], p.Numbers...), p.Score)
+	err = w.Profile.Add(&profile.Row{Key: key, Time: p.Time, Entity: entityOf(p.Entity), Numbers: m.numbers, Texts: p.Texts})
 	if err != nil {
 		return reports, fmt.Errorf("%w: prediction %q: %w", ErrEvent, p.ID, err)
 	}
@@ -260,12 +265,7 @@ func entityOf(entity string) uint64 {
 }
 
 func (m *Monitor) checkPrediction(p *Prediction, arrival int64) error {
-	texts := 0
-	for _, c := range m.config.Columns {
-		if c.Text {
-			texts++
-		}
-	}
+	texts := len(m.reference.profile.Texts)
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("%w: prediction %.64q: %s", ErrEvent, p.ID, fmt.Sprintf(format, args...))
 	}
@@ -325,10 +325,24 @@ func (w *window) decide(decision string) {
 	if _, known := w.Decisions[decision]; !known && len(w.Decisions) >= decisionsMax {
 		decision = otherName
 	}
+	w.Decisions[decision]++
+}
+
+// own is a decision whose memory is the monitor's: that of the prediction is the caller's, and
+// a map takes over the text that it is written with, also where it has the key already.
+func (m *Monitor) own(decision string) string {
 	if len(decision) > profile.TextBytesMax {
 		decision = decision[:profile.TextBytesMax]
 	}
-	w.Decisions[decision]++
+	if own, known := m.decisions[decision]; known {
+		return own
+	}
+	if len(m.decisions) >= 2*decisionsMax {
+		clear(m.decisions)
+	}
+	own := strings.Clone(decision)
+	m.decisions[own] = own
+	return own
 }
 
 // wait holds a prediction until its windows matured.

@@ -7,12 +7,15 @@ import (
 	"encoding/gob"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/goccy/go-yaml"
 
@@ -580,6 +583,28 @@ func TestTrailing(t *testing.T) {
 	first, last := errors[2], errors[len(errors)-1]
 	if first < 0.08 || last > 0.06 {
 		t.Errorf("estimates are off by %v", errors)
+	}
+}
+
+// TestMemoryOfPredictions hands over predictions that all lie in the same memory: a report has
+// the decisions as they were.
+func TestMemoryOfPredictions(t *testing.T) {
+	w := window{Decisions: map[string]int64{}}
+	m := Monitor{decisions: map[string]string{}}
+	memory := []byte("??????")
+	for i := range 3 * 200 {
+		copy(memory, fmt.Sprintf("d%05d", i%3))
+		w.decide(m.own(unsafe.String(&memory[0], len(memory))))
+	}
+	copy(memory, "??????")
+	if want := map[string]int64{"d00000": 200, "d00001": 200, "d00002": 200}; !maps.Equal(w.Decisions, want) {
+		t.Errorf("decisions %v", w.Decisions)
+	}
+	for i := range 1000 {
+		w.decide(m.own(strconv.Itoa(i)))
+	}
+	if len(m.decisions) > 2*decisionsMax || len(w.Decisions) != decisionsMax+1 || w.Decisions[otherName] != 1003-decisionsMax {
+		t.Errorf("%d texts, decisions %v", len(m.decisions), w.Decisions)
 	}
 }
 

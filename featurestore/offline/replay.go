@@ -68,7 +68,8 @@ func (l *Log) replayView(after uint64) (*view, error) {
 type replayed struct {
 	stream  string
 	columns []Column
-	target  []int   // every value to its own place
+	wanted  []bool  // whose values are decoded; those of other columns stay null
+	last    int     // behind the last wanted column
 	values  []Value // used again for each record
 }
 
@@ -81,6 +82,8 @@ type player struct {
 	known   []*replayed          // over all segments
 	schemas map[uint32]*replayed // of the segment
 	record  Record
+	// only are the columns that are wanted, by stream, see Tail.Only; nil for all.
+	only map[string][]string
 }
 
 // play visits the records of a segment. It reads the schemas from the segment itself:
@@ -146,19 +149,58 @@ func (p *player) takeCatalog() string {
 		})
 		if at < 0 {
 			at = len(p.known)
-			p.known = append(p.known, newReplayed(&v.schema))
+			p.known = append(p.known, newReplayed(&v.schema, p.only))
 		}
 		p.schemas[v.number] = p.known[at]
 	}
 	return ""
 }
 
-func newReplayed(s *Schema) *replayed {
-	r := &replayed{stream: s.Stream, columns: s.Columns, target: make([]int, len(s.Columns)), values: make([]Value, len(s.Columns))}
-	for i := range r.target {
-		r.target[i] = i
+func newReplayed(s *Schema, only map[string][]string) *replayed {
+	r := &replayed{stream: s.Stream, columns: s.Columns, wanted: make([]bool, len(s.Columns)), values: make([]Value, len(s.Columns))}
+	names, some := only[s.Stream]
+	if only != nil && !some {
+		r.values = nil // no record of it is visited
+		return r
+	}
+	for i, c := range s.Columns {
+		if r.wanted[i] = len(names) == 0 || slices.Contains(names, c.Name); r.wanted[i] {
+			r.last = i + 1
+		}
 	}
 	return r
+}
+
+// passes says that records of the stream are passed over.
+func (r *replayed) passes() bool { return r.values == nil }
+
+// decode reads the wanted values of a record. A column has one type, so that nothing stays
+// of the record before. What is behind the last wanted column is not looked at: the checksum
+// of the frame covers it.
+func (r *replayed) decode(rest []byte) bool {
+	size := (len(r.columns) + 7) / 8
+	if len(rest) < size {
+		return false
+	}
+	nulls := rest[:size]
+	rest = rest[size:]
+	for i := range r.last {
+		var into *Value
+		if r.wanted[i] {
+			into = &r.values[i]
+		}
+		if nulls[i/8]&(1<<(i%8)) != 0 {
+			if into != nil {
+				*into = Value{list: into.list[:0]}
+			}
+			continue
+		}
+		var ok bool
+		if rest, ok = decodeValue(rest, r.columns[i].Type, into); !ok {
+			return false
+		}
+	}
+	return r.last < len(r.columns) || len(rest) == 0
 }
 
 // playBatch visits the records of a batch. It returns the sequence behind them, or
@@ -186,7 +228,10 @@ func (p *player) playBatch(next uint64) (uint64, string, error) {
 		if head.schema != number {
 			number, schema = head.schema, p.schemas[head.schema]
 		}
-		if schema == nil || !decodeValues(rest, schema.columns, schema.target, schema.values) {
+		if schema != nil && schema.passes() {
+			return true
+		}
+		if schema == nil || !schema.decode(rest) {
 			return false
 		}
 		p.record = Record{ID: head.id, EventTime: head.event, ArrivalTime: head.arrival, Sequence: sequence, Values: schema.values}

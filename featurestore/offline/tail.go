@@ -25,6 +25,14 @@ type Tail struct {
 // Tail is at a sequence: the first record that it reads is the one behind it.
 func (l *Log) Tail(after uint64) *Tail { return &Tail{log: l, player: player{after: after}} }
 
+// Only has the tail pass over records of other streams than these, and decode their named
+// columns alone: the values of others are null. No names are all columns. It is called before
+// the first Read.
+func (t *Tail) Only(columns map[string][]string) *Tail {
+	t.player.only = columns
+	return t
+}
+
 // After is the sequence up to which everything was read.
 func (t *Tail) After() uint64 { return t.player.after }
 

@@ -65,6 +65,41 @@ func TestTail(t *testing.T) {
 	}
 }
 
+// TestTailOnly wants the columns that were asked for, of the streams that were asked for, in
+// whatever steps it is read.
+func TestTailOnly(t *testing.T) {
+	l := openLog(t, quiet(Options{Dir: t.TempDir(), HoldFromStart: true}))
+	wanted := []string{"ok", "model", "features"}
+	for _, only := range []map[string][]string{
+		{everyType.Stream: wanted}, {everyType.Stream: wanted, smallSchema2.Stream: nil}, {smallSchema2.Stream: nil}, {},
+	} {
+		after, tail := l.Durable(), l.Tail(l.Durable()).Only(only)
+		var want, got []Record
+		for _, r := range appendRound(t, l, int(after), int(after)+60, 9, 13) {
+			stream := smallSchema2.Stream
+			if len(r.Values) > 1 {
+				stream = everyType.Stream
+			}
+			names, some := only[stream]
+			for i := range r.Values {
+				if len(names) > 0 && !slices.Contains(names, everyType.Columns[i].Name) {
+					r.Values[i] = Value{}
+				}
+			}
+			if some {
+				want = append(want, r)
+			}
+		}
+		for tail.After() < l.Durable() {
+			must(t, tail.Read(t.Context(), tail.After()+7, func(_ string, _ []Column, r *Record) error {
+				got = append(got, r.Clone())
+				return nil
+			}))
+		}
+		expectRecords(t, "tail", got, want)
+	}
+}
+
 // appendOne appends one more record.
 func appendOne(t *testing.T, l *Log) error {
 	t.Helper()

@@ -5,6 +5,7 @@ package groundtruth
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -186,6 +187,23 @@ func (f *follower) reopen() {
 	}
 	f.live, err = OpenLive(f.w.t.Context(), f.options)
 	f.w.check(err)
+}
+
+// feed reads the log beside the join, which gets what was read.
+func (f *follower) feed() {
+	f.w.t.Helper()
+	to := f.w.log.Durable()
+	err := f.w.log.Tail(f.position.Sequence).Only(FeedColumns()).Read(f.w.t.Context(), to, func(stream string, columns []offline.Column, r *offline.Record) error {
+		return f.live.Feed(stream, columns, r, func(r *Row) error {
+			f.rows[r.PredictionID] = r.Clone()
+			return nil
+		})
+	})
+	if !errors.Is(err, offline.ErrTooOld) { // else the join finds out by itself
+		f.w.check(err)
+		f.live.Fed(to)
+	}
+	f.poll()
 }
 
 func (f *follower) poll() (n int) {

@@ -91,7 +91,7 @@ func (x *index) add(e entry) (slot uint32, err error) {
 	}
 	*x.at(slot) = e
 	x.used++
-	if x.used*4 > len(x.table)*3 {
+	if x.used*2 > len(x.table) { // fuller, looking for what is not there touches many entries
 		x.grow()
 	}
 	x.enter(slot)

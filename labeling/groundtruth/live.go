@@ -24,10 +24,14 @@ type LiveOptions struct {
 	Dir string
 	// Columns of the predictions for Row.Extra, for example VectorColumns.
 	Columns []string
+	// LabelsOnly is for who wants feedback alone: rows have nothing but the id and the times of
+	// the prediction and its label, and a prediction that matures without any feedback is not
+	// handed out. Nothing else is kept of predictions but the facts that name an entity.
+	LabelsOnly bool
 	// Late is for how long after its window a prediction still takes corrections: 0 is as
 	// long as the window, at most WindowMax. Later ones show in Join alone.
 	Late time.Duration
-	// PredictionsMax bounds the predictions in memory, at 52 bytes each, and 30 more with
+	// PredictionsMax bounds the predictions in memory, at 60 bytes each, and 30 more with
 	// Definition.Entity: 0 is 16M. Beyond it those that are due first go early, counted.
 	PredictionsMax int
 	// SpillBytesMax bounds the files in Dir: 0 is 64 GiB, at least 64 MiB. Beyond it the
@@ -117,6 +121,7 @@ type Live struct {
 	options LiveOptions
 	label   *Definition
 	reader  *reader
+	kept    []int // places in reader.values of what is kept
 	tail    *offline.Tail
 	bound   *offline.Column // the schema that reader is bound to
 	seed    maphash.Seed
@@ -176,6 +181,11 @@ func OpenLive(ctx context.Context, o LiveOptions) (*Live, error) {
 	l := &Live{options: o, label: d, reader: newReader(o.Columns), seed: maphash.MakeSeed(), spill: files,
 		index: newIndex(d.Window.Microseconds(), o.Late.Microseconds(), len(d.Entity) > 0), heads: map[uint64]uint32{},
 		orphans: orphans{byTarget: map[uint64]orphan{}}, clock: o.Resume.Clock}
+	for i := range l.reader.wanted {
+		if !o.LabelsOnly || i == int(preFacts) && len(d.Entity) > 0 {
+			l.kept = append(l.kept, i)
+		}
+	}
 	if o.Resume.Sequence > 0 {
 		err = l.read(ctx, o.Resume.Sequence, o.Resume.Clock)
 	}
@@ -214,11 +224,55 @@ func (l *Live) PollTo(ctx context.Context, sequence uint64, visit func(*Row) err
 }
 
 func (l *Live) poll(ctx context.Context, sequence uint64) error {
-	now := max(micros(l.options.Now()), l.clock)
+	now := l.now()
 	if err := l.read(ctx, min(sequence, l.options.Log.Durable()), now); err != nil {
 		return err
 	}
 	return l.mature(ctx, now)
+}
+
+func (l *Live) now() int64 { return max(micros(l.options.Now()), l.clock) }
+
+// Feed folds in the next record of the log, for who reads the log beside it: it is read and
+// decoded once then. All records behind the position are to be fed, in the order of the log
+// and with at least the columns that FeedColumns says; those of other streams may be left
+// out. PollTo what was read ends it: only that hands out what is mature. Errors are as those
+// of Poll.
+func (l *Live) Feed(stream string, columns []offline.Column, r *offline.Record, visit func(*Row) error) error {
+	if l.err != nil || r.Sequence <= l.after {
+		return l.err
+	}
+	l.visit = visit
+	err := l.take(stream, columns, r, l.now())
+	l.visit = nil
+	if err != nil {
+		l.err = fmt.Errorf("live join %s: %w", l.label.Name, err)
+		return l.err
+	}
+	l.after = r.Sequence
+	return nil
+}
+
+// Fed says that all up to a sequence was fed: what is not there a repair lost, or is of
+// streams that were left out.
+func (l *Live) Fed(sequence uint64) { l.after = max(l.after, sequence) }
+
+// FeedColumns are the columns, by stream, that a join needs whose rows have LabelsOnly. No
+// names are all columns.
+func FeedColumns() map[string][]string {
+	return map[string][]string{
+		PredictionStream: {predictionColumns[preDecision].Name, predictionColumns[preFacts].Name},
+		OutcomeStream:    nil,
+	}
+}
+
+// follow is a tail from the place where the join is.
+func (l *Live) follow() *offline.Tail {
+	only := map[string][]string{PredictionStream: l.reader.wanted, OutcomeStream: nil}
+	if l.options.LabelsOnly {
+		only = FeedColumns()
+	}
+	return l.options.Log.Tail(l.after).Only(only)
 }
 
 // read folds in what is behind the last record seen, up to a sequence that is durable.
@@ -227,7 +281,7 @@ func (l *Live) read(ctx context.Context, to uint64, now int64) error {
 		return nil
 	}
 	if l.tail == nil || l.tail.After() != l.after {
-		l.tail = l.options.Log.Tail(l.after)
+		l.tail = l.follow()
 	}
 	err := l.tail.Read(ctx, to, func(stream string, columns []offline.Column, r *offline.Record) error {
 		if err := l.take(stream, columns, r, now); err != nil {
@@ -348,6 +402,9 @@ func (l *Live) mature(ctx context.Context, now int64) error {
 		x.at(slot).record |= matureBit
 		x.down(0)
 		l.stats.Matured++
+		if l.options.LabelsOnly && x.at(slot).head == 0 {
+			continue
+		}
 		if err := l.emitAsIs(slot); err != nil {
 			return err
 		}

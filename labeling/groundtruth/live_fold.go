@@ -17,9 +17,7 @@ func (l *Live) hash(text string) uint64 { return maphash.String(l.seed, text) }
 
 // predict takes a prediction in, with the feedback that waited for it.
 func (l *Live) predict(r *offline.Record, now int64) error {
-	l.reader.read(r)
-	v := l.reader.values
-	if v[preDecision].Text() != l.label.Decision {
+	if l.reader.of(r, preDecision).Text() != l.label.Decision {
 		return nil
 	}
 	end := addTimes(r.EventTime, l.index.window, l.index.late)
@@ -37,8 +35,8 @@ func (l *Live) predict(r *offline.Record, now int64) error {
 		return nil
 	}
 	b := binary.AppendVarint(appendText(l.encoded[:0], r.ID), r.ArrivalTime)
-	for i := range v {
-		b = appendSpilled(b, v[i])
+	for _, i := range l.kept {
+		b = appendSpilled(b, *l.reader.of(r, i))
 	}
 	l.encoded = b
 	at, err := l.spill.append(b, end)
@@ -49,7 +47,7 @@ func (l *Live) predict(r *offline.Record, now int64) error {
 		l.stats.Displaced++
 		l.forgetFirst()
 	}
-	key := l.label.factsKey(v[preFacts].Text()) // now: handing out rows uses the values' memory
+	key := l.label.factsKey(l.reader.of(r, preFacts).Text())
 	added, err := l.index.add(entry{hash: hash, time: r.EventTime, record: at})
 	if err != nil {
 		return err
@@ -105,7 +103,7 @@ func (l *Live) rowOf(slot uint32) error {
 		return err
 	}
 	r := offline.Record{ID: u.text(), EventTime: l.index.at(slot).time, ArrivalTime: u.varint()}
-	for i := range l.reader.values {
+	for _, i := range l.kept { // others stay null
 		l.reader.values[i] = u.value()
 	}
 	l.reader.row(&r, &l.row)

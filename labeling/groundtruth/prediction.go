@@ -111,6 +111,17 @@ func (r *reader) bind(columns []offline.Column) {
 	}
 }
 
+// nothing is the value of a column that a record lacks.
+var nothing offline.Value
+
+// of is one of the wanted values of a record.
+func (r *reader) of(record *offline.Record, wanted int) *offline.Value {
+	if at := r.place[wanted]; at >= 0 {
+		return &record.Values[at]
+	}
+	return &nothing
+}
+
 // read puts the record's values in their places.
 func (r *reader) read(record *offline.Record) {
 	for i, at := range r.place {

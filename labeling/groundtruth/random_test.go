@@ -241,12 +241,15 @@ func randomHistory(t *testing.T, seed uint64, steps int) (met [5]int64) {
 	h := &history{world: newWorld(t, label), r: r, label: label}
 	options := LiveOptions{Label: label, Late: 1000 * time.Second, OrphanAge: time.Hour, Columns: []string{"features_vector", "embedding"}}
 	often, seldom := h.follow(options), h.follow(options)
+	fed := h.follow(LiveOptions{Label: label, Late: 1000 * time.Second, OrphanAge: time.Hour, LabelsOnly: true})
 	for range steps {
 		h.step()
 		switch r.IntN(20) {
 		case 0, 1, 2, 3:
 			often.poll()
 			h.agree("live", often.rows, h.slow(h.clock.at), false)
+			fed.feed()
+			h.agreeObserved(fed.rows, h.slow(h.clock.at))
 		case 4:
 			often.reopen()
 		case 5:
@@ -254,7 +257,7 @@ func randomHistory(t *testing.T, seed uint64, steps int) (met [5]int64) {
 		case 6:
 			h.check(h.log.Compact(t.Context()))
 		case 7:
-			h.reopenLog(often, seldom)
+			h.reopenLog(often, seldom, fed)
 		case 8:
 			asOf := h.clock.at
 			h.agree("join", h.join(JoinOptions{Label: label, AsOf: asOf}), h.slow(asOf), true)
@@ -265,6 +268,8 @@ func randomHistory(t *testing.T, seed uint64, steps int) (met [5]int64) {
 		f.poll()
 		h.agree("live at the end", f.rows, h.slow(h.clock.at), false)
 	}
+	fed.feed()
+	h.agreeObserved(fed.rows, h.slow(h.clock.at))
 	for range 8 {
 		asOf := begin + r.Int64N(h.clock.at-begin+second)
 		h.agree("join as of earlier", h.join(JoinOptions{Label: label, AsOf: asOf}), h.slow(asOf), true)
@@ -277,6 +282,16 @@ func randomHistory(t *testing.T, seed uint64, steps int) (met [5]int64) {
 		}
 	}
 	return met
+}
+
+// agreeObserved wants the labels that feedback gives, and no others.
+func (h *history) agreeObserved(got map[string]Row, want map[string]Label) {
+	h.t.Helper()
+	for id, l := range want {
+		if r := got[id]; (l.Status == Observed || r.Label.Status == Observed) && (r.PredictionID != id || r.Label.Status != l.Status || r.Label.Value != l.Value || r.Label.Known != l.Known) {
+			h.t.Fatalf("fed: prediction %s is %+v, not %+v", id, r, l)
+		}
+	}
 }
 
 // reopenLog closes the log and opens it again.
