@@ -84,6 +84,7 @@ func (c *Console) alarm(w http.ResponseWriter, r *http.Request) error {
 	if page.Alarm.Subject == "" && !page.fromChanges(info.Name) {
 		return notFound("The monitor %s has no alarm %q; the oldest are forgotten.", info.Name, id)
 	}
+	page.clearedByChanges()
 	if err := c.alarmRuns(page); err != nil {
 		return err
 	}
@@ -105,6 +106,16 @@ func (p *alarmPage) fromChanges(name string) bool {
 		a.Words = document.Subject(&a.Alarm)
 	}
 	return len(p.Changes) > 0
+}
+
+// clearedByChanges takes from what was told that the alarm cleared, where no window said so:
+// another version came into service, and its windows begin anew.
+func (p *alarmPage) clearedByChanges() {
+	for _, change := range p.Changes {
+		if change.Change == alarmCleared && p.Alarm.Until == 0 {
+			p.Alarm.Until = change.Time.UnixMicro()
+		}
+	}
 }
 
 // alarmRuns finds the runs that an alarm started, and what was decided in them.
@@ -131,11 +142,12 @@ func (c *Console) alarmRuns(p *alarmPage) error {
 			}
 		}
 		for _, e := range entries {
-			if e.Link == "/console/pipelines/"+run.ID {
+			if e.Link == "/console/pipelines/"+run.ID || e.Link == "/console/audit/promotions/"+run.ID {
 				found.Decisions = append(found.Decisions, e)
 				p.Promoted = p.Promoted || e.Action == "promoted"
 			}
 		}
+		slices.Reverse(found.Decisions) // entries are newest first
 		p.Runs = append(p.Runs, found)
 	}
 	return nil

@@ -196,7 +196,7 @@ func TestChainFromAlarmToPromotion(t *testing.T) {
 		t.Fatalf("%d %.300s", status, text)
 	}
 	from := 0
-	for _, want := range []string{"It took 1m0s", ">alarm<", "drift:1d:amount", ">run<", "started by the alarm a/1", ">evaluation<", "report/evaluate", ">canary<", "share 0.25", ">promotion<", "in place of version 1", ">cleared<", "/console/monitors/fraud"} {
+	for _, want := range []string{"It took 1m0s", ">alarm<", "drift of amount, windows of 1d", ">run<", "started by the alarm a/1", ">evaluation<", "report/evaluate", ">canary<", "share 0.25", ">promotion<", "in place of version 1", ">cleared<", "/console/monitors/fraud"} {
 		at := strings.Index(text[from:], want)
 		if at < 0 {
 			t.Fatalf("no %q in its place: %s", want, text)

@@ -132,7 +132,7 @@ func (f *Figure) describeReport(r *monitor.Report) bool {
 func alarmsFigure(alarms []AlarmChange) Figure {
 	f := Figure{Name: "Alarms", Value: strconv.Itoa(len(alarms)), Note: "none raised", State: "good", Link: "/console/monitors"}
 	if len(alarms) > 0 {
-		f.Note, f.State, f.Link = alarms[0].Subject, "bad", alarmLink(alarms[0])
+		f.Note, f.State, f.Link = alarmWords(alarms[0]), "bad", alarmLink(alarms[0])
 	}
 	return f
 }

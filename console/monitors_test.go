@@ -121,7 +121,7 @@ func watched(t *testing.T) (server *httptest.Server, monitors *folderMonitors, a
 	}
 	alarm = alarmID("fraud", &fell)
 	trail := &memoryTrail{entries: []Entry{
-		{Time: began, Who: "pipeline fraud", Action: "promoted", Subject: "fraud_model", Detail: "version 8", Link: "/console/pipelines/fraud-7"},
+		{Time: began, Who: "pipeline fraud", Action: "promoted", Subject: "fraud_model", Detail: "version 8", Link: "/console/audit/promotions/fraud-7"},
 		{Time: began, Who: "pipeline fraud", Action: "kept", Subject: "another", Link: "/console/pipelines/fraud-6"},
 	}}
 	c, err := New(Options{Project: "p", Version: "test", Monitors: monitors, Pipelines: &alarmRuns{alarm: alarm}, Audit: trail, Access: Access{Local: true}, Now: func() time.Time { return began }})
@@ -218,7 +218,7 @@ func TestAlarm(t *testing.T) {
 	server, monitors, alarm := watched(t)
 	address := server.URL + alarmPath("fraud", alarm)
 	text := page(t, address, http.StatusOK)
-	contains(t, text, "realised roc_auc", "raised since 2026-03-04", "/console/pipelines/fraud-7\"", "/console/pipelines/fraud-7/report/evaluate", "fraud_model was promoted", "version 8", "It has not cleared yet")
+	contains(t, text, "realised roc_auc", "raised since 2026-03-04", "/console/pipelines/fraud-7\"", "/console/pipelines/fraud-7/report/evaluate", `<a href="/console/audit/promotions/fraud-7">fraud_model was promoted</a>`, "version 8", "It has not cleared yet")
 	if strings.Contains(text, "fraud-6") || strings.Contains(text, "another") {
 		t.Error("a run that the alarm did not start is on its page")
 	}
@@ -232,6 +232,11 @@ func TestAlarm(t *testing.T) {
 	monitors.changes = []AlarmChange{over, quiet}
 	text = page(t, server.URL+alarmPath("fraud", quiet.ID), http.StatusOK)
 	contains(t, text, "no prediction came", "predictions come again", fmt.Sprint("cleared at ", when(over.Time)))
+	// One of which no window says that it is over: another version was put into service.
+	served := AlarmChange{ID: alarm, Time: began.Add(time.Hour), Monitor: "fraud", Severity: "critical", Change: "cleared", Reason: "version 8 is served"}
+	monitors.changes = []AlarmChange{served}
+	text = page(t, address, http.StatusOK)
+	contains(t, text, "version 8 is served", fmt.Sprint("cleared at ", when(served.Time)), "It cleared")
 }
 
 // TestMonitorReport has the same page as the command, as a document that can do nothing.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
+	"github.com/millrace-ml/millrace/evaluation/monitor/document"
 	"github.com/millrace-ml/millrace/orchestrator"
 )
 
@@ -64,6 +65,9 @@ func (c *Console) alarms() ([]AlarmChange, error) {
 
 // alarmLink is the page of an alarm.
 func alarmLink(a AlarmChange) string { return alarmPath(a.Monitor, a.ID) }
+
+// alarmWords says what an alarm is of.
+func alarmWords(a AlarmChange) string { return document.Subject(&monitor.Alarm{Subject: a.Subject}) }
 
 // raised are the alarms that were raised and not cleared, the newest first, each by its
 // first change.

@@ -52,6 +52,9 @@ type runPage struct {
 	Graph graph
 	// Reports are tasks that wrote a report.
 	Reports map[string]bool
+	// Alarm started it; nil if none did. Promotion is what was decided in it, nil if nothing.
+	Alarm     *AlarmChange
+	Promotion *Promotion
 }
 
 func (c *Console) findRun(r *http.Request) (*orchestrator.RunStatus, error) {
@@ -78,7 +81,25 @@ func (c *Console) run(w http.ResponseWriter, r *http.Request) error {
 		_, wrote := t.Outputs["report"]
 		page.Reports[t.Name()] = wrote && t.Item == ""
 	}
+	if page.Alarm, _, err = c.alarmOf(s); err != nil {
+		return err
+	}
+	if page.Promotion, err = c.promotionOf(s.ID); err != nil {
+		return err
+	}
 	return c.render(w, r, http.StatusOK, "run", page)
+}
+
+// promotionOf is what was decided in a run, nil if nothing was.
+func (c *Console) promotionOf(run string) (*Promotion, error) {
+	all, err := c.promotions()
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(all, func(p Promotion) bool { return p.Run == run }); i >= 0 {
+		return &all[i], nil
+	}
+	return nil, nil
 }
 
 // logPage is the end of a task's log.

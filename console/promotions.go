@@ -99,7 +99,7 @@ func (c *Console) chainOf(p *Promotion) ([]chainLink, error) {
 		return nil, err
 	}
 	if raisedBy != nil {
-		links = append(links, chainLink{Kind: "alarm", Time: raisedBy.Time, Title: raisedBy.Subject, State: "bad", Link: alarmLink(*raisedBy),
+		links = append(links, chainLink{Kind: "alarm", Time: raisedBy.Time, Title: alarmWords(*raisedBy), State: "bad", Link: alarmLink(*raisedBy),
 			Lines: []string{raisedBy.Reason, "monitor " + raisedBy.Monitor + ", severity " + raisedBy.Severity}})
 	}
 	if status != nil {
@@ -107,7 +107,7 @@ func (c *Console) chainOf(p *Promotion) ([]chainLink, error) {
 	}
 	links = append(links, promotionLink(p))
 	if ended != nil {
-		links = append(links, chainLink{Kind: "cleared", Time: ended.Time, Title: ended.Subject, State: "good", Link: alarmLink(*ended), Lines: []string{ended.Reason}})
+		links = append(links, chainLink{Kind: "cleared", Time: ended.Time, Title: alarmWords(*ended), State: "good", Link: alarmLink(*ended), Lines: []string{ended.Reason}})
 	}
 	for i := range links {
 		links[i].Lines = slices.DeleteFunc(links[i].Lines, func(line string) bool { return line == "" })

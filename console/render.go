@@ -97,18 +97,19 @@ func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, pag
 
 // functions are what templates can say.
 var functions = template.FuncMap{
-	"when":     when,
-	"href":     hrefOf,
-	"alarmURL": alarmLink,
-	"day":      day,
-	"duration": shortDuration,
-	"number":   anyNumber,
-	"value":    formatValue,
-	"short":    shorten,
-	"isoTime":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"percent":  formatShare,
-	"estimate": formatEstimate,
-	"signed":   formatSigned,
+	"when":       when,
+	"href":       hrefOf,
+	"alarmURL":   alarmLink,
+	"alarmWords": alarmWords,
+	"day":        day,
+	"duration":   shortDuration,
+	"number":     anyNumber,
+	"value":      formatValue,
+	"short":      shorten,
+	"isoTime":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"percent":    formatShare,
+	"estimate":   formatEstimate,
+	"signed":     formatSigned,
 }
 
 func percentText(share float64) string {

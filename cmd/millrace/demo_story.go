@@ -333,12 +333,23 @@ func (d *demo) told() *console.Story {
 			kind = console.MarkAlarm
 		}
 		if kind != "" {
-			s.Quality.Marks = append(s.Quality.Marks, console.StoryMark{Day: float64(d.dayOf(e.Time)), Kind: kind, Text: e.Text})
+			s.Quality.Marks = append(s.Quality.Marks, console.StoryMark{Day: float64(d.dayOf(e.Time)), Kind: kind, Text: e.mark()})
 		}
 	}
 	s.Quality.Metric = "AUC"
 	s.Quality.Points = d.story.points()
 	return s
+}
+
+// mark is a word or two, beside a line in a plot.
+func (e *storyEvent) mark() string {
+	switch e.Kind {
+	case storyPattern:
+		return "new fraud"
+	case storyPromotion:
+		return fmt.Sprintf("version %d", e.Version)
+	}
+	return "alarm"
 }
 
 func (s *demoStory) points() []console.StoryPoint {

@@ -200,6 +200,7 @@ func TestDemoHeadless(t *testing.T) {
 		t.Errorf("the alarm is %v days after the change", days)
 	}
 	h.checkRecords(int64(number(6)))
+	t.Run("in a browser", func(t *testing.T) { h.followInBrowser(t, m[6]) })
 }
 
 type headlessDemo struct {

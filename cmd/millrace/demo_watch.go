@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
+	monitordoc "github.com/millrace-ml/millrace/evaluation/monitor/document"
 	"github.com/millrace-ml/millrace/evaluation/monitor/estimate"
 	"github.com/millrace-ml/millrace/evaluation/monitor/record"
 	"github.com/millrace-ml/millrace/orchestrator"
@@ -179,14 +180,14 @@ func (w *demoWatch) alarms() error {
 		switch monitor.Change(c.Change) {
 		case monitor.Raised:
 			raised[c.ID] = true
-			text := fmt.Sprintf("alarm: %s: %s", c.Subject, firstLine(c.Reason, 160))
+			text := fmt.Sprintf("alarm: %s: %s", alarmWords(c.Subject), firstLine(c.Reason, 160))
 			if len(c.Starts) > 0 {
 				text += fmt.Sprintf(" (starts pipeline %s)", c.Starts[0])
 			}
 			w.d.tell(storyEvent{Key: "alarm " + c.ID, Time: at, Kind: storyAlarm, Text: text, Link: alarmEntry(c).Link, Critical: c.Severity == string(monitor.Critical), Alarm: c.ID})
 		case monitor.Cleared:
 			delete(raised, c.ID)
-			w.d.tell(storyEvent{Key: "cleared " + c.ID, Time: at, Kind: storyCleared, Text: "cleared: " + c.Subject, Link: alarmEntry(c).Link})
+			w.d.tell(storyEvent{Key: "cleared " + c.ID, Time: at, Kind: storyCleared, Text: "cleared: " + alarmWords(c.Subject), Link: alarmEntry(c).Link})
 		}
 	}
 	w.d.story.raised.Store(int64(len(raised)))
@@ -250,3 +251,6 @@ func (w *demoWatch) promotions(now time.Time) error {
 	}
 	return nil
 }
+
+// alarmWords says what an alarm is of, for people.
+func alarmWords(subject string) string { return monitordoc.Subject(&monitor.Alarm{Subject: subject}) }

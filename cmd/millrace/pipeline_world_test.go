@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/millrace-ml/millrace/console/browser"
 )
 
 // asCommand is set for a test binary that is to be the millrace command.
@@ -18,7 +20,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	os.Exit(browser.Main(m))
 }
 
 // The project of these tests: payments of 30 days, of which large ones are often frauds.

@@ -13,6 +13,22 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 
 const plotAxis = () => ({ stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" });
 
+// fit keeps a plot as wide as its place, also when a phone is turned; again draws it anew when
+// the person changes between light and dark.
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+
+function fit(element, chart, again) {
+  const sizes = new ResizeObserver(() => {
+    const width = Math.max(element.clientWidth - 20, 200);
+    if (width !== chart.width) chart.setSize({ width, height: chart.height });
+  });
+  sizes.observe(element);
+  const change = () => { stop(); again(); };
+  const stop = () => { sizes.disconnect(); dark.removeEventListener("change", change); };
+  dark.addEventListener("change", change);
+  return stop;
+}
+
 // Times of day are UTC, as everywhere in the console.
 const clock = (seconds) => new Date(seconds * 1000).toISOString().slice(11, 19);
 
@@ -49,7 +65,7 @@ class Traffic {
   }
 
   draw(plot, names, data) {
-    if (plot.chart) plot.chart.destroy();
+    if (plot.chart) { plot.stop(); plot.chart.destroy(); }
     plot.element.textContent = "";
     const title = document.createElement("h3");
     title.textContent = plot.element.dataset.title;
@@ -62,6 +78,7 @@ class Traffic {
       axes: [{ ...axis, size: 28, values: (_, splits) => splits.map(clock), space: 60 }, { ...axis, size: 56 }],
       series: [{ label: "UTC", value: (_, at) => (at === null ? "--" : clock(at)) }, ...names.map((name, i) => ({ label: name, stroke: palette[i], width: 2, points: { show: false } }))],
     }, data, plot.element);
+    plot.stop = fit(plot.element, plot.chart, () => this.draw(plot, names, plot.chart.data));
   }
 }
 
@@ -95,6 +112,7 @@ class Story {
   }
 
   draw(metric, data) {
+    if (this.chart) this.chart.destroy();
     this.element.textContent = "";
     const title = document.createElement("h3");
     title.textContent = this.element.dataset.title;
@@ -107,6 +125,7 @@ class Story {
       series: [{ label: "day" }, { label: metric + " by labels", stroke: palette[0], width: 2 }, { label: "estimated", stroke: palette[1], width: 1.5, dash: [4, 4], points: { show: false } }],
       hooks: { draw: [(chart) => this.drawMarks(chart)] },
     }, data, this.element);
+    fit(this.element, this.chart, () => this.draw(metric, this.chart.data));
   }
 
   drawMarks(chart) {
@@ -115,18 +134,22 @@ class Story {
     ctx.save();
     ctx.setLineDash([4, 4]);
     ctx.font = Math.round(11 * devicePixelRatio) + "px system-ui";
-    this.marks.forEach((mark, i) => {
+    const rows = [0, 0, 0, 0].map(() => -Infinity); // where the last word of each row ends
+    for (const mark of this.marks) {
       const x = Math.round(chart.valToPos(mark.day, "x", true));
-      if (x < bbox.left || x > bbox.left + bbox.width) return;
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
       ctx.strokeStyle = ctx.fillStyle = colour(colours[mark.kind] || "--soft");
       ctx.beginPath();
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
-      const right = x > bbox.left + bbox.width * 0.7;
-      ctx.textAlign = right ? "right" : "left";
-      ctx.fillText(mark.text, x + (right ? -4 : 4), bbox.top + (12 + (i % 4) * 13) * devicePixelRatio);
-    });
+      const width = ctx.measureText(mark.text).width;
+      const from = x + 4 + width > bbox.left + bbox.width ? x - 4 - width : x + 4;
+      const row = rows.findIndex((end) => end < from);
+      if (row < 0) continue; // no room for a word: the line alone
+      rows[row] = from + width + 4;
+      ctx.fillText(mark.text, from, bbox.top + (12 + row * 13) * devicePixelRatio);
+    }
     ctx.restore();
   }
 }

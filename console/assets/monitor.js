@@ -51,7 +51,7 @@ class Series {
   }
 
   draw(plot, names, data, shown, bands) {
-    if (plot.chart) plot.chart.destroy();
+    if (plot.chart) { plot.stop(); plot.chart.destroy(); }
     plot.element.textContent = "";
     const title = document.createElement("h3");
     title.textContent = plot.element.dataset.title;
@@ -63,6 +63,7 @@ class Series {
       width: Math.max(plot.element.clientWidth - 20, 200), height: 190, cursor: { y: false }, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
       axes: [axis, { ...axis, size: 56 }], series: shown, bands,
     }, data, plot.element);
+    plot.stop = fit(plot.element, plot.chart, () => this.draw(plot, names, plot.chart.data, shown, bands));
   }
 }
 

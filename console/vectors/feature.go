@@ -71,7 +71,7 @@ const (
 )
 
 // Word says in a word how much there is to a drift: whether it is sure, then how large.
-func (d *Drift) Word() string {
+func (d Drift) Word() string {
 	switch {
 	case !d.Known:
 		return "unknown"

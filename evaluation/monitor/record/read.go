@@ -37,7 +37,8 @@ func (q *Query) takes(e *entry) bool {
 		(q.Matured == nil || *q.Matured == e.matured)
 }
 
-// Reports are those that a query asks for, oldest first.
+// Reports are those that a query asks for, oldest first. They share memory with those of
+// other calls: they are for reading.
 func (s *Store) Reports(q Query) ([]Report, error) {
 	entries, err := s.entries(q.takes)
 	if err != nil {
@@ -181,6 +182,10 @@ func (s *Store) load(entries []entry) ([]Report, error) {
 	reports := make([]Report, 0, len(entries))
 	for i := range entries {
 		e := &entries[i]
+		if r := s.cache.get(e); r != nil {
+			reports = append(reports, *r)
+			continue
+		}
 		f, opened := files[e.segment]
 		if !opened {
 			var err error
@@ -192,15 +197,27 @@ func (s *Store) load(entries []entry) ([]Report, error) {
 		if f == nil {
 			continue
 		}
-		line := make([]byte, e.length)
-		if _, err := f.ReadAt(line, e.offset); err != nil && !errors.Is(err, io.EOF) {
+		r, err := readReport(f, e)
+		if err != nil {
 			return nil, err
 		}
-		var r Report
-		if err := json.Unmarshal(line, &r); err != nil || hashOf(line) != e.hash {
-			continue // the folder was made anew in between
+		if r != nil {
+			s.cache.put(e, r)
+			reports = append(reports, *r)
 		}
-		reports = append(reports, r)
 	}
 	return reports, nil
+}
+
+// readReport is nil if the folder was made anew in between.
+func readReport(f *os.File, e *entry) (*Report, error) {
+	line := make([]byte, e.length)
+	if _, err := f.ReadAt(line, e.offset); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	r := new(Report)
+	if err := json.Unmarshal(line, r); err != nil || hashOf(line) != e.hash {
+		return nil, nil
+	}
+	return r, nil
 }

@@ -54,8 +54,9 @@ type Report = monitor.Report
 
 // Store is the record of one monitor.
 type Store struct {
-	dir string
-	mu  struct {
+	dir   string
+	cache cache
+	mu    struct {
 		sync.Mutex
 		index
 		file   *os.File // the last segment, nil until the first Append

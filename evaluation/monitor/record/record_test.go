@@ -325,6 +325,52 @@ func TestClosed(t *testing.T) {
 	}
 }
 
+// TestDecodedReports: what is kept decoded is bounded, is not used for a report that took
+// another's place, and is not changed by what callers do with the list.
+func TestDecodedReports(t *testing.T) {
+	s := open(t, t.TempDir())
+	put := func(r monitor.Report) {
+		t.Helper()
+		if err := s.Append([]monitor.Report{r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows := func() (rows []int64) {
+		t.Helper()
+		reports, err := s.Reports(Query{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range reports {
+			rows = append(rows, reports[i].Rows)
+			reports[i].Rows = -1
+		}
+		return rows
+	}
+	put(closed(0))
+	put(closed(1))
+	for range 2 {
+		if got := rows(); !slices.Equal(got, []int64{0, 1}) {
+			t.Fatalf("rows %v", got)
+		}
+	}
+	again := closed(1)
+	again.Rows = 7
+	put(again)
+	if got := rows(); !slices.Equal(got, []int64{0, 7}) {
+		t.Errorf("rows %v after a report was replaced", got)
+	}
+	if n := len(s.cache.mu.byKey); n != 2 {
+		t.Errorf("%d reports are kept decoded", n)
+	}
+	for i := range 20 {
+		s.cache.put(&entry{key: key{start: int64(i)}, length: CacheBytes / 10}, &Report{})
+	}
+	if s.cache.mu.bytes > CacheBytes || len(s.cache.mu.byKey) < 9 {
+		t.Errorf("%d reports of %d bytes are kept decoded", len(s.cache.mu.byKey), s.cache.mu.bytes)
+	}
+}
+
 // TestAlarmsAsTheyCome asks after each report, of one store and of a new one: what is raised is
 // the same whether all was read before or not, also where a report is replaced or comes late,
 // and where old ones are removed.
