@@ -96,6 +96,7 @@ bench-learn: onnxruntime build ## measure training, evaluation and pipelines (6 
 	bin/millrace bench suite learn $(BENCH_FLAGS)
 
 bench-loop: onnxruntime build ## measure monitoring, ground truth, labelling, console and demo (20 minutes)
+	@scripts/fetch-chromium.sh || echo "bench-loop: no Chromium; the rows of the console stay unmeasured"
 	bin/millrace bench suite loop $(BENCH_FLAGS)
 
 bench-beside: onnxruntime build ## other libraries' products and trees beside ours, for information

@@ -71,6 +71,14 @@ var loopScenarios = []scenario{
 		run:  inLoop(loop.LabelErrors),
 	},
 	{
+		name: "console",
+		rows: []promise{
+			{"console, demo running: slowest page until it is interactive", report.AtMost(1000).In("ms")},
+			{"labelling page, demo running: from a key to the next task, most of 20", report.AtMost(100).In("ms")},
+		},
+		run: inLoop(loop.Console),
+	},
+	{
 		name: "demo",
 		rows: []promise{{"demo, from the start of the program to the first promoted challenger", report.AtMost(180).In("s")}},
 		run:  inLoop(loop.Demo),
