@@ -22,8 +22,8 @@ type Monitors interface {
 	Monitors() ([]MonitorInfo, error)
 	// Record is what a monitor found so far; an empty one if it found nothing yet.
 	Record(name string) (MonitorRecord, error)
-	// AlarmChanges are those that were told to people and pipelines, newest first, at most
-	// limit.
+	// AlarmChanges are those that were told to people and pipelines, newest first: at most
+	// limit, and older ones of alarms that are raised still.
 	AlarmChanges(limit int) ([]AlarmChange, error)
 }
 

@@ -138,12 +138,7 @@ func (b *alarmBook) cutLocked(all []console.AlarmChange) ([]console.AlarmChange,
 	if b.mu.lines = len(all); len(all) <= 2*alarmsMax {
 		return all, nil
 	}
-	var kept []console.AlarmChange
-	for i := range all {
-		if e := &all[i]; i >= len(all)-alarmsMax || b.mu.open[alarmKey{e.Monitor, e.Subject}].ID == e.ID {
-			kept = append(kept, *e)
-		}
-	}
+	kept := newestChanges(all, alarmsMax)
 	if err := b.rewrite(kept); err != nil {
 		return nil, err
 	}
@@ -153,6 +148,21 @@ func (b *alarmBook) cutLocked(all []console.AlarmChange) ([]console.AlarmChange,
 		b.mu.told[kept[i].ID+" "+kept[i].Change] = true
 	}
 	return kept, nil
+}
+
+// newestChanges are the last ones, and those before them of alarms that are raised still. All
+// are the oldest first, and so is what is returned.
+func newestChanges(all []console.AlarmChange, most int) (kept []console.AlarmChange) {
+	open := map[string]bool{}
+	for i := range all {
+		open[all[i].ID] = all[i].Change == string(monitor.Raised)
+	}
+	for i := range all {
+		if i >= len(all)-most || open[all[i].ID] {
+			kept = append(kept, all[i])
+		}
+	}
+	return kept
 }
 
 func (b *alarmBook) rewrite(all []console.AlarmChange) error {

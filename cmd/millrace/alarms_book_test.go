@@ -75,6 +75,10 @@ func TestAlarmsAreBounded(t *testing.T) {
 	if err != nil || len(all) != alarmsMax+2 || all[0].Subject != "first" || all[1].Subject != "second" || all[len(all)-1].Subject != "third" {
 		t.Fatalf("%d changes, %v", len(all), err)
 	}
+	shown, err := newMonitorsOfState(state, nil).AlarmChanges(10)
+	if err != nil || len(shown) != 12 || shown[0].Subject != "third" || shown[11].Subject != "first" {
+		t.Errorf("shown are %+v, %v", shown, err)
+	}
 	if n := len(book.mu.told); n != len(all) || !book.told("a/third@0", monitor.Raised) || book.told("a/drift@0", monitor.Raised) || len(book.raisedOf("a")) != 3 {
 		t.Errorf("%d changes are known to be told", n)
 	}

@@ -3,9 +3,7 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -85,27 +83,13 @@ func (m *monitorsOfState) store(name string) (*record.Store, error) {
 
 // AlarmChanges implements console.Monitors.
 func (m *monitorsOfState) AlarmChanges(limit int) ([]console.AlarmChange, error) {
-	f, err := os.Open(filepath.Join(m.state, alarmLines))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
+	all, err := readAlarms(m.state)
+	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	var all []console.AlarmChange
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, auditLineMax)
-	for lines.Scan() {
-		var c console.AlarmChange
-		if json.Unmarshal(lines.Bytes(), &c) == nil { // a crash may have cut the last line short
-			all = append(all, c)
-		}
-		if len(all) > 2*limit {
-			all = slices.Delete(all, 0, len(all)-limit)
-		}
-	}
+	all = newestChanges(all, limit)
 	slices.Reverse(all)
-	return all[:min(limit, len(all))], lines.Err()
+	return all, nil
 }
 
 func (m *monitorsOfState) close() error {
