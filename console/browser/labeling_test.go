@@ -376,11 +376,11 @@ func checkSpans(t *testing.T, s *site) {
 func TestReview(t *testing.T) {
 	s := newSite(t, people, nil)
 	s.payments(t, labeling.Project{Name: "review", Title: "Fraud or not", Labels: fraudOrNot, Overlap: 2}, 3)
-	for who, key := range map[string]string{"ann": "f", "ben": "g"} {
-		page := s.signIn(t, who, "/console/labeling/review")
+	for _, said := range []struct{ who, key string }{{"ann", "f"}, {"ben", "g"}} { // in this order: the first answer is ann's
+		page := s.signIn(t, said.who, "/console/labeling/review")
 		for range 3 {
 			page.Wait(t, `window.desk && desk.tasks.length > 0`)
-			page.Keys(t, key)
+			page.Keys(t, said.key)
 		}
 		page.Wait(t, settled)
 	}
