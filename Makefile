@@ -12,7 +12,7 @@ GO_FLAGS := -trimpath $(VCS) -ldflags "-X main.version=$(VERSION)"
 # Where goroutines meet: these packages are tested a second time with -race.
 RACE_PACKAGES := ./batching/... ./serving/... ./engine/repository/... ./engine/onnxrt/...
 # What closes the loop: without the packages that only calculate, each in one goroutine.
-RACE_LOOP     := ./labeling ./labeling/groundtruth ./labeling/rpc ./evaluation/monitor/record ./orchestrator
+RACE_LOOP     := ./labeling ./labeling/groundtruth ./labeling/groundtruth/rpc ./evaluation/monitor/record ./orchestrator
 FUZZTIME      ?= 3000x
 # A test that hangs fails here, well before a pipeline's own limit.
 TEST          := scripts/test.sh -timeout 8m
