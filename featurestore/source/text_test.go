@@ -60,17 +60,20 @@ func TestEpochs(t *testing.T) {
 	}
 }
 
-// What both take means the same.
+// What both take means the same, and all that RFC 3339 allows is taken. UnmarshalText is strict;
+// Parse also takes an hour of one digit.
 func FuzzTime(f *testing.F) {
 	f.Add("2024-02-29T23:59:59.123456789-05:30")
 	f.Add("2024-02-29 23:59:59")
+	f.Add("2024-02-29T2:59:59.123456789-05:30")
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := parseTime(text)
-		want, other := time.Parse(time.RFC3339Nano, text)
+		var want time.Time
+		other := want.UnmarshalText([]byte(text))
 		if other == nil && err == nil && want.UnixMicro() != got {
 			t.Errorf("%q is %d, want %d", text, got, want.UnixMicro())
 		}
-		if other == nil && err != nil && !strings.ContainsAny(text, ",") && len(text) <= len("2006-01-02T15:04:05.999999999+00:00") {
+		if other == nil && err != nil && len(text) <= len("2006-01-02T15:04:05.999999999+00:00") {
 			t.Errorf("%q: %v", text, err)
 		}
 	})
