@@ -21,25 +21,14 @@ import (
 const demoTimeout = 8 * time.Minute
 
 // Demo runs the demo at its default speed, as `make run` does, and stops it once it has put a
-// challenger into service. The value is the seconds from the start of the program until then;
-// those of another world, of seed 2, are in the details.
+// challenger into service. The value is the seconds from the start of the program until then.
 func Demo(ctx context.Context, l *Lab) ([]float64, any, error) {
-	seeds := []string{"1", "2"}
-	speed := []string{}
+	var args []string
 	if l.Quick {
-		seeds, speed = seeds[:1], []string{"--speed", "max", "--customers", "500"}
+		args = []string{"--speed", "max", "--customers", "500"}
 	}
-	var all []float64
-	details := map[string]any{}
-	for _, seed := range seeds {
-		took, story, err := l.demo(ctx, append([]string{"--seed", seed}, speed...))
-		if err != nil {
-			return nil, nil, err
-		}
-		all = append(all, took.Seconds())
-		details["seed "+seed] = map[string]any{"seconds": took.Seconds(), "story": story}
-	}
-	return all[:1], details, nil
+	took, story, err := l.demo(ctx, args)
+	return []float64{took.Seconds()}, map[string]any{"story": story}, err
 }
 
 // demo runs one until its first promotion of a challenger.

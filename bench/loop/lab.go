@@ -64,7 +64,7 @@ func (l *Lab) data(name string) (string, error) {
 // are the least and the greatest share of windows that alarmed at the 1 % level, in percent,
 // among the shares by test (all sizes and worlds together) and by size (all tests and worlds).
 func FalseAlarms(ctx context.Context, l *Lab) ([]float64, any, error) {
-	o := monitor.Options{Windows: 1500, RowsMax: 60_000_000} // so that it takes minutes
+	o := monitor.Options{Windows: 1000, RowsMax: 60_000_000} // so that it takes minutes
 	if l.Quick {
 		o = monitor.Options{Sizes: [][2]int{{50, 200}, {200, 200}}, Windows: 100}
 	}
