@@ -108,11 +108,9 @@ func apart(i, rows, cur, ref int) int64 {
 	return int64(i)*int64(ref) - int64(rows-i)*int64(cur)
 }
 
-// coarsen joins neighbours, so that there are at most about so many groups.
+// coarsen joins neighbours, so that there are at most about so many groups and none is much
+// smaller than its share: bridge knows the density after no smaller step.
 func coarsen(groups []group, most, all int) []group {
-	if len(groups) <= most {
-		return groups
-	}
 	var joined []group
 	open := group{}
 	for _, g := range groups {
@@ -121,7 +119,9 @@ func coarsen(groups []group, most, all int) []group {
 			joined, open = append(joined, open), group{}
 		}
 	}
-	if open.all > 0 {
+	if last := len(joined) - 1; open.all > 0 && last >= 0 {
+		joined[last].value, joined[last].all, joined[last].x = open.value, joined[last].all+open.all, joined[last].x+open.x
+	} else if open.all > 0 {
 		joined = append(joined, open)
 	}
 	return joined
