@@ -101,23 +101,36 @@ func newestWindows(found MonitorRecord, name string, window monitor.Duration) (*
 	return document.New(reports, document.Options{Monitor: name, Window: window}), nil
 }
 
+// monitorAsked is the monitor that a request names, and what it found in the windows of the length
+// that the request asks for.
+type monitorAsked struct {
+	info     *MonitorInfo
+	found    MonitorRecord
+	windows  []monitor.Duration
+	window   monitor.Duration
+	document *document.Document
+}
+
+func (c *Console) monitorAsked(r *http.Request) (m monitorAsked, err error) {
+	if m.info, m.found, err = c.findMonitor(r); err != nil {
+		return m, err
+	}
+	if m.windows, err = m.found.Windows(); err != nil {
+		return m, err
+	}
+	if m.window, err = windowOf(r, m.windows); err != nil {
+		return m, err
+	}
+	m.document, err = newestWindows(m.found, m.info.Name, m.window)
+	return m, err
+}
+
 func (c *Console) monitor(w http.ResponseWriter, r *http.Request) error {
-	info, found, err := c.findMonitor(r)
+	m, err := c.monitorAsked(r)
 	if err != nil {
 		return err
 	}
-	windows, err := found.Windows()
-	if err != nil {
-		return err
-	}
-	window, err := windowOf(r, windows)
-	if err != nil {
-		return err
-	}
-	d, err := newestWindows(found, info.Name, window)
-	if err != nil {
-		return err
-	}
+	info, found, windows, window, d := m.info, m.found, m.windows, m.window, m.document
 	page := &monitorPage{MonitorInfo: *info, Path: monitorPath(info.Name), Assumptions: estimate.Assumptions}
 	for _, length := range windows {
 		page.Windows = append(page.Windows, length.String())
@@ -225,25 +238,13 @@ type plotLine struct {
 
 // monitorSeries serves the numbers of a monitor's plots.
 func (c *Console) monitorSeries(w http.ResponseWriter, r *http.Request) error {
-	info, found, err := c.findMonitor(r)
-	if err != nil {
-		return err
-	}
-	windows, err := found.Windows()
-	if err != nil {
-		return err
-	}
-	window, err := windowOf(r, windows)
-	if err != nil {
-		return err
-	}
-	d, err := newestWindows(found, info.Name, window)
+	m, err := c.monitorAsked(r)
 	if err != nil {
 		return err
 	}
 	columns := r.URL.Query()["column"]
 	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(monitorSeriesOf(d, columns[:min(len(columns), plottedMax)]))
+	return json.NewEncoder(w).Encode(monitorSeriesOf(m.document, columns[:min(len(columns), plottedMax)]))
 }
 
 // seriesMaker puts values of windows at their places in time.
