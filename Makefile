@@ -95,7 +95,7 @@ bench-learn: onnxruntime build ## measure training, evaluation and pipelines (6 
 	@scripts/fetch-xgboost.sh || echo "bench-learn: no XGBoost; the rows that compare with it stay unmeasured"
 	bin/millrace bench suite learn $(BENCH_FLAGS)
 
-bench-loop: onnxruntime build ## measure monitoring, ground truth, labelling, console and demo (20 minutes)
+bench-loop: onnxruntime build ## measure monitoring, ground truth, labelling, console and demo (9 minutes)
 	@scripts/fetch-chromium.sh || echo "bench-loop: no Chromium; the rows of the console stay unmeasured"
 	bin/millrace bench suite loop $(BENCH_FLAGS)
 

@@ -235,7 +235,7 @@ func newBenchSuiteCommand() *cobra.Command {
 		Use:   "loop",
 		Short: "Measure monitoring, ground truth, labelling, the console and the demo",
 		Long:  fmt.Sprintf(suiteLoopLong, strings.Join(suite.LoopScenarios(), ", ")),
-		Example: `  millrace bench suite loop                       # all, about 20 minutes
+		Example: `  millrace bench suite loop                       # all, about 9 minutes
   millrace bench suite loop --only alarms,shifts  # two scenarios
   millrace bench suite loop --quick               # a minute, to see that it works`,
 	}))
