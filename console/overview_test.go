@@ -64,6 +64,20 @@ func TestRaised(t *testing.T) {
 	}
 }
 
+// TestStoryIsNotHiddenByMinorEvents: what led to a promotion is found behind any number of
+// warnings.
+func TestStoryIsNotHiddenByMinorEvents(t *testing.T) {
+	all := []StoryEvent{{Text: "alarm"}}
+	for range 10 * storyEventsMax {
+		all = append(all, StoryEvent{Text: "warning", Minor: true})
+	}
+	all = append(all, StoryEvent{Text: "promotion"})
+	shown := toldEvents(all)
+	if len(shown) != storyMinorMax+2 || shown[0].Text != "promotion" || shown[len(shown)-1].Text != "alarm" {
+		t.Errorf("%d events: %+v", len(shown), shown)
+	}
+}
+
 func TestOverviewTellsAStory(t *testing.T) {
 	s := newSite(t, Access{Local: true})
 	o := &s.console.options

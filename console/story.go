@@ -20,7 +20,8 @@ type Story struct {
 	// Speed is how fast time goes, such as 43200x; Headline says in a sentence where the
 	// story is.
 	Speed, Headline string
-	// Events are what happened, in order of time; the page has the newest storyEventsMax.
+	// Events are what happened, in order of time; the page has the newest storyEventsMax, of
+	// which at most storyMinorMax are minor.
 	Events []StoryEvent
 	// Quality is what the plot shows.
 	Quality StoryQuality
@@ -33,6 +34,8 @@ type StoryEvent struct {
 	Text string
 	// Link is the page about it, within the console; empty for none.
 	Link string
+	// Minor is what many of must not hide the others, such as a warning.
+	Minor bool
 }
 
 // StoryQuality is the quality of decisions by simulated day.
@@ -67,7 +70,8 @@ type StoryMark struct {
 
 // Bounds of a story.
 const (
-	storyEventsMax = 30
+	storyEventsMax = 40
+	storyMinorMax  = 10
 	storyPointsMax = 2000
 	storyMarksMax  = 100
 )
@@ -82,10 +86,26 @@ func (c *Console) story() *Story {
 		return nil
 	}
 	s := *told
-	s.Events = slices.Clone(last(s.Events, storyEventsMax))
-	slices.Reverse(s.Events)
+	s.Events = toldEvents(s.Events)
 	s.Quality.Points, s.Quality.Marks = last(s.Quality.Points, storyPointsMax), last(s.Quality.Marks, storyMarksMax)
 	return &s
+}
+
+// toldEvents are the events of a page, newest first.
+func toldEvents(all []StoryEvent) (shown []StoryEvent) {
+	minor := 0
+	for _, e := range slices.Backward(all) {
+		if e.Minor {
+			if minor == storyMinorMax {
+				continue
+			}
+			minor++
+		}
+		if shown = append(shown, e); len(shown) == storyEventsMax {
+			break
+		}
+	}
+	return shown
 }
 
 func last[T any](all []T, limit int) []T { return all[max(0, len(all)-limit):] }

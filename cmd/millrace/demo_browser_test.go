@@ -55,6 +55,7 @@ func (h *headlessDemo) followInBrowser(t *testing.T, version string) {
 	page.Wait(t, `[...document.querySelectorAll("tr")].some((row) => row.innerText.includes("serves") && row.querySelector("th").innerText === `+quoted(version)+`)`)
 	page.Check(t, "demo-model")
 
+	page.Go(t, "about:blank") // a page that asks a server which has stopped has an error in its console
 	server.stop()
 	select {
 	case status := <-server.status:

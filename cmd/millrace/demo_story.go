@@ -327,7 +327,8 @@ func (d *demo) told() *console.Story {
 	}
 	marks := map[string]string{storyPattern: console.MarkPattern, storyPromotion: console.MarkPromotion}
 	for _, e := range d.story.all() {
-		s.Events = append(s.Events, console.StoryEvent{Time: e.Time, Text: e.Text, Link: e.Link})
+		minor := e.Kind == storyCleared || e.Kind == storyAlarm && !e.Critical
+		s.Events = append(s.Events, console.StoryEvent{Time: e.Time, Text: e.Text, Link: e.Link, Minor: minor})
 		kind := marks[e.Kind]
 		if e.Kind == storyAlarm && e.Critical {
 			kind = console.MarkAlarm

@@ -38,6 +38,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
@@ -320,12 +321,26 @@ func (p *Page) Wait(t testing.TB, condition string) {
 	}
 }
 
-// Click presses what a selector finds first.
+// Click presses what a selector finds first. Where the page replaces that between finding
+// and pressing, as a list does that is kept fresh, it is looked for again.
 func (p *Page) Click(t testing.TB, selector string) {
 	t.Helper()
-	if err := p.do(chromedp.Click(selector, chromedp.ByQuery, chromedp.NodeVisible)); err != nil {
-		t.Fatalf("click %s: %v", selector, err)
+	for end := time.Now().Add(Timeout); ; {
+		err := p.do(chromedp.Click(selector, chromedp.ByQuery, chromedp.NodeVisible))
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) || !replaced(err) {
+			t.Fatalf("click %s: %v", selector, err)
+		}
 	}
+}
+
+// replaced tells the errors of an element that is not in the page any more.
+func replaced(err error) bool {
+	const ofServer = -32000 // JSON-RPC: no such node, no layout of it
+	var e *cdproto.Error
+	return errors.Is(err, chromedp.ErrInvalidDimensions) || errors.As(err, &e) && e.Code == ofServer
 }
 
 // Keys presses keys one after the other: characters, or those of chromedp/kb.
