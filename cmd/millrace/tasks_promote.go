@@ -355,7 +355,7 @@ func writeSynced(path string, text []byte, flags int) error {
 
 // askServer calls the admin service of the project's server.
 func (h *taskHost) askServer(ctx context.Context, address string, call func(context.Context, server) error) error {
-	o := clientOptions{url: address, timeout: time.Minute}
+	o := clientOptions{url: address, timeout: time.Minute, token: tokenOptions{secret: h.tokenFor(address)}}
 	ctx, conn, done, err := o.connect(ctx)
 	if err != nil {
 		return err

@@ -197,6 +197,8 @@ type up struct {
 	clock    *replayClock
 	store    *featurestore.Store
 	parts    *upParts
+	// self is the secret by which this process calls its own server, empty if it needs none.
+	self string
 	// story is what a simulation tells on the console's first page; nil tells nothing. It is
 	// set before serve.
 	story func() *console.Story
