@@ -13,7 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 )
 
 // labelProject writes the project of init with a labelling file, whose selections are by

@@ -86,10 +86,11 @@ func (c *rolloutClient) ask(ctx context.Context, method string, query url.Values
 			Error string `json:"error"`
 		}
 		_ = json.Unmarshal(text, &said) // what is no JSON is not ours
-		if answer.StatusCode == http.StatusUnauthorized {
-			said.Error += "; " + tokenAdvice
+		why := cmp.Or(said.Error, answer.Status)
+		if answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden {
+			why += "; " + tokenAdvice
 		}
-		return nil, fmt.Errorf("%w: http://%s: %s", orchestrator.ErrPermanent, c.address, cmp.Or(said.Error, answer.Status))
+		return nil, fmt.Errorf("%w: http://%s: %s", orchestrator.ErrPermanent, c.address, why)
 	}
 	report := new(rolloutReport)
 	if err := json.Unmarshal(text, report); err != nil {

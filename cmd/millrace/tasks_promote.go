@@ -396,6 +396,8 @@ func (h *taskHost) swap(ctx context.Context, w *promoteWith, address string, num
 			return "", err
 		}
 		return "no server answers at " + address + "; it is served from the next start on", nil
+	case status.Code(err) == codes.Unauthenticated || status.Code(err) == codes.PermissionDenied:
+		return "", fmt.Errorf("%w: %s: %s; %s", orchestrator.ErrPermanent, address, status.Convert(err).Message(), tokenAdvice)
 	}
 	return "", err
 }

@@ -42,14 +42,14 @@ type upParts struct {
 func (u *up) serve(ctx context.Context) error {
 	options := u.serverOptions()
 	var err error
-	if options.Access, err = u.newGuard(); err != nil {
+	if u.guard, err = u.newGuard(); err != nil {
 		return err
 	}
-	u.self = options.Access.Self()
+	options.Access = u.guard
 	if err := u.options.serve.listen(ctx, &options); err != nil {
 		return err
 	}
-	warnOpen(u.log, options.Access, &options, "console.tokens in "+projectFile)
+	warnOpen(u.log, u.guard, &options, "console.tokens in "+projectFile)
 	pipelines, err := u.openPipelines(ctx, options.GRPC.Addr().String(), options.HTTP.Addr().String())
 	if err != nil {
 		closeListeners(&options)
@@ -193,7 +193,7 @@ func (u *up) afterReady(ctx context.Context) error {
 	}
 	during, replayed := context.WithCancel(ctx)
 	verifying.Go(func() { v.run(during) }) // ends with the replay
-	err := u.replay.run(ctx, u.parts.grpc, u.self, u.out)
+	err := u.replay.run(ctx, u.parts.grpc, u.guard.Self(), u.out)
 	replayed()
 	verifying.Wait()
 	if err != nil && ctx.Err() == nil {

@@ -2,7 +2,11 @@
 
 package access
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Need is what a call needs.
 type Need uint8
@@ -153,3 +157,6 @@ func rule(call string) (need Need, listed bool) {
 	}
 	return Change, false
 }
+
+// Listed are the names of all calls in the table, sorted.
+func Listed() []string { return slices.Sorted(maps.Keys(rules)) }
