@@ -25,6 +25,7 @@ import (
 	"github.com/millrace-ml/millrace/orchestrator"
 	"github.com/millrace-ml/millrace/orchestrator/artifact"
 	"github.com/millrace-ml/millrace/orchestrator/pipeline"
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/training/runs"
 )
 
@@ -183,7 +184,7 @@ func newSite(t *testing.T, access Access) *site {
 	return s
 }
 
-var people = Access{Tokens: []Token{{Name: "ann", Role: Viewer, Secret: "v" + secret}, {Name: "bob", Role: Operator, Secret: "o" + secret}}}
+var people = Access{Tokens: []Token{{Name: "ann", Role: Viewer, Secret: "v" + secret}, {Name: "bob", Role: Operator, Secret: "o" + secret}, {Name: "shop", Role: access.Client, Secret: "c" + secret}}}
 
 // browser keeps cookies; it is signed in if there is a token.
 func (s *site) browser(t *testing.T, token string) *http.Client {
@@ -346,6 +347,9 @@ func TestSessionsEnd(t *testing.T) {
 	}
 	if status, text := s.post(t, s.browser(t, ""), "/console/login", url.Values{"token": {"wrong"}}); status != http.StatusUnauthorized || !strings.Contains(text, "no token of this project") {
 		t.Errorf("a wrong token: %d %.200s", status, text)
+	}
+	if status, text := s.post(t, s.browser(t, ""), "/console/login", url.Values{"token": {"c" + secret}}); status != http.StatusForbidden || !strings.Contains(text, "of the role client") {
+		t.Errorf("a program's token: %d %.200s", status, text)
 	}
 	for i := range sessionsMax + 5 {
 		if _, err := s.console.sessions.start(&Token{Name: fmt.Sprint(i), Role: Viewer}); err != nil {

@@ -329,3 +329,32 @@ func TestAccessIsDocumented(t *testing.T) {
 		}
 	}
 }
+
+// muxFiles make muxes: the server's two, which register by way of the guard; Label Studio's,
+// which the server mounts by its own rule; and that of a command, which listens nowhere.
+var muxFiles = []string{"cmd/millrace/label_client.go", "labeling/labelstudio/backend.go", "serving/metrics.go", "serving/rest.go"}
+
+// TestMuxesAreKnown: no other file makes a mux or listens, whose routes the walk above would
+// not see.
+func TestMuxesAreKnown(t *testing.T) {
+	makes := regexp.MustCompile(`http\.(NewServeMux|ServeMux\{|DefaultServeMux|Handle\(|HandleFunc\(|ListenAndServe|Server\{)`)
+	var found []string
+	for _, part := range []string{"cmd", "console", "evaluation", "featurestore", "labeling", "orchestrator", "serving", "training"} {
+		err := filepath.WalkDir(filepath.Join(moduleRoot, part), func(path string, _ os.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if name, relErr := filepath.Rel(moduleRoot, path); relErr == nil && makes.Match(text) {
+				found = append(found, filepath.ToSlash(name))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := slices.Sorted(slices.Values(append(muxFiles, "serving/server.go"))); !slices.Equal(found, want) { // server.go serves those two
+		t.Errorf("HTTP is served by %q, want %q: register routes by serving.Options.Routes", found, want)
+	}
+}
