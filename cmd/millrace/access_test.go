@@ -29,7 +29,7 @@ func TestAccessOfCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeText(t, filepath.Join("shop", projectFile), string(project)+accessTokens)
-	writeText(t, "orders.csv", "order_id,ordered_at,customer_id,amount\nold-1," + time.Now().UTC().Format(time.RFC3339Nano) + ",7,20\n")
+	writeText(t, "orders.csv", "order_id,ordered_at,customer_id,amount\nold-1,"+time.Now().UTC().Format(time.RFC3339Nano)+",7,20\n")
 	writeText(t, "outcomes.csv", "prediction_id,name,value\n019a4b7e-8f0e-7c3a-9c1d-2f6f0f3a5b11,is_returned,true\n")
 	for _, role := range accessRoles {
 		writeText(t, role+".token", role+"-0123456789ab\n")
