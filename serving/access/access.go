@@ -88,6 +88,9 @@ func NewKeyring(tokens []Token) (*Keyring, error) {
 			problems = append(problems, fmt.Errorf("tokens[%d] needs a name and a role", i))
 			continue
 		}
+		if t.Name == selfName {
+			problems = append(problems, fmt.Errorf("the name %s is that of the process itself; give another", selfName))
+		}
 		if names[t.Name] {
 			problems = append(problems, fmt.Errorf("%s has two tokens; give each a name of its own", t.Name))
 		}

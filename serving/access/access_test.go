@@ -55,6 +55,7 @@ func TestKeyring(t *testing.T) {
 		"ann has 5 characters":    {{Name: "ann", Role: Viewer, Secret: "short"}},
 		"cannot carry":            {{Name: "ann", Role: Viewer, Secret: secret + "\n"}},
 		"ann has two tokens":      {{Name: "ann", Role: Viewer, Secret: "1" + secret}, {Name: "ann", Role: Viewer, Secret: "2" + secret}},
+		"the process itself":      {{Name: selfName, Role: Viewer, Secret: secret}},
 		"have the same token":     {{Name: "ann", Role: Viewer, Secret: secret}, {Name: "ben", Role: Operator, Secret: secret}},
 	} {
 		_, err := NewKeyring(tokens)

@@ -80,7 +80,7 @@ func New(o Options) (*Guard, error) {
 	return g, nil
 }
 
-// selfName is who this process is when it calls itself; a project's token cannot have it.
+// selfName is who this process is when it calls itself; no other token may have it.
 const selfName = "(this server)"
 
 // Guards says whether there are tokens.
