@@ -110,9 +110,13 @@ func TestLabelLoop(t *testing.T) {
 	twoLabellers(t, c)
 	studioAsks(t, c)
 
-	// What two people said reaches the collector, as the label of each prediction.
+	if text := fetch(t, "GET", "http://"+server.addresses["metrics"]+"/metrics", ""); !strings.Contains(text, `millrace_labeling_tasks{project="review",status="done"} 3`) {
+		t.Errorf("not three tasks are done in %s", text)
+	}
+	// What two people said reaches the collector, as the label of each prediction. It is told
+	// at the next poll: a server that ends before leaves it to the next one.
 	until(t, func() bool {
-		return strings.Contains(fetch(t, "GET", "http://"+server.addresses["metrics"]+"/metrics", ""), `millrace_labeling_tasks{project="review",status="done"} 3`)
+		return strings.Contains(saying(t, exitOK, "label", "select", "--server", address, "--count", "100", "--dry-run"), "3 have an outcome, 5 are tasks")
 	})
 	end(t, server)
 	server = startProject(t, dir)
