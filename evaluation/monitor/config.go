@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor/drift"
+	"github.com/millrace-ml/millrace/evaluation/monitor/estimate"
 	"github.com/millrace-ml/millrace/evaluation/monitor/profile"
 )
 
@@ -82,6 +83,22 @@ const (
 	// Regression is of amounts: labels are numbers, and scores predict them.
 	Regression Kind = "regression"
 )
+
+// Metrics are those that people are shown, the most telling one first.
+func (k Kind) Metrics() []estimate.Metric {
+	if k == Regression {
+		return estimate.AmountMetrics
+	}
+	return []estimate.Metric{estimate.AUC, estimate.AveragePrecision, estimate.Accuracy, estimate.Precision, estimate.Recall}
+}
+
+// Assumptions is what estimates of the kind rest on, and how they are made, for people.
+func (k Kind) Assumptions() string {
+	if k == Regression {
+		return "What an estimate assumes (errors by score): " + estimate.AmountAssumptions
+	}
+	return "What an estimate assumes (confidence-based, CBPE): " + estimate.Assumptions
+}
 
 // Column is a column of the model's vector to watch.
 type Column struct {
