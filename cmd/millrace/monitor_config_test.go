@@ -78,6 +78,8 @@ monitors:
 		{"reference", "monitors: {a: {decision: card_payment, reference: {file: x.parquet, log: {days: 2}}}}\n", []string{"either of a file or of the log"}},
 		{"days", "monitors: {a: {decision: card_payment, reference: {log: {days: -2}}, positive: fraud}}\n", []string{"reference.log.days: needs 1 to", "a.positive: there is no label"}},
 		{"two", "monitors: {a: {decision: card_payment, quiet_max: -1h}, b: {decision: nothing}}\n", []string{"a.quiet_max: it cannot be negative", `b.decision: there is no decision "nothing"`}},
+		{"kind", "monitors: {a: {decision: card_payment, label: fraud, kind: regression, threshold: 0.5}}\n", []string{"a.kind: the label fraud is a bool", "a.threshold: it is of labels that are 0 or 1"}},
+		{"no kind", "monitors: {a: {decision: card_payment, kind: ranking}}\n", []string{`a.kind: "ranking" is neither binary nor regression`}},
 		{"nothing", "x-notes: none\n", []string{"monitors is missing"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -20,6 +20,9 @@
 //	M5  A subject, such as the drift of a column in windows of a day, has one alarm at most.
 //	    It is raised by a bad window, stays, and is cleared by Config.ClearAfter good ones.
 //
+// Labels are 0 and 1, or, of a Regression, amounts, whose errors are then what quality is; see
+// package estimate.
+//
 // A window alarms by chance with a probability of Config.Level for each family of tests
 // (data quality, drift, concept), whatever its size and however many columns there are: see
 // package drift for the assumptions. What is sure but too small to matter does not alarm.

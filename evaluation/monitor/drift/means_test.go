@@ -98,6 +98,27 @@ func shuffled(r *rand.Rand, reference, current []float64, draws int) float64 {
 	return float64(count) / float64(draws)
 }
 
+// TestMeanShiftOfMany: of many rows a part gives the tails, near those of a normal difference.
+func TestMeanShiftOfMany(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	reference, current := sample(r, errorWorlds["normal"], 20_000), sample(r, errorWorlds["normal"], 200_000)
+	mean := func(values []float64) (sum float64) {
+		for _, v := range values {
+			sum += v / float64(len(values))
+		}
+		return sum
+	}
+	se := math.Sqrt(1./20_000 + 1./200_000)
+	move := 2.5*se - mean(current) + mean(reference)
+	for i := range current {
+		current[i] += move
+	}
+	above, below, err := MeanShift(reference, current)
+	if want := math.Erfc(2.5/math.Sqrt2) / 2; err != nil || math.Abs(above/want-1) > 0.06 || math.Abs(below-1+want) > 0.001 {
+		t.Errorf("%v and %v, want %v; %v", above, below, want, err)
+	}
+}
+
 // TestMeanShiftEdges: constants, what is far beyond, and what is no number.
 func TestMeanShiftEdges(t *testing.T) {
 	many := func(v float64, n int) []float64 { return slices.Repeat([]float64{v}, n) }
