@@ -42,8 +42,8 @@ func MeanShift(reference, current []float64) (above, below float64, err error) {
 	return above, clamp(1 - above + p.lower(d/unit, above)), nil
 }
 
-// pooledMax bounds the pooled values that cumulants are taken of; of more, evenly spaced ones
-// are taken, whose spread is the same within a third of a percent.
+// pooledMax bounds the pooled values that cumulants are taken of; of more, one of each run of
+// the same length is taken, whose spread is the same within a third of a percent.
 const pooledMax = 1 << 17
 
 // fill takes the pooled values, in units around a center.
@@ -52,8 +52,11 @@ func (p *pooledMeans) fill(reference, current []float64, center, unit float64) {
 	every := (all + pooledMax - 1) / pooledMax
 	p.values = make([]float64, 0, all/every+1)
 	sum := 0.0
-	for i := 0; i < all; i += every {
-		v := 0.0
+	for from := 0; from < all; from += every {
+		// The place in the run changes in steps of the golden ratio, so that values which come
+		// round, such as those of a day, are all met.
+		_, part := math.Modf(float64(len(p.values)) * (math.Phi - 1))
+		i, v := min(all-1, from+int(part*float64(every))), 0.0
 		if i < len(reference) {
 			v = reference[i]
 		} else {

@@ -179,7 +179,7 @@ func NewErrors(scores, labels []float64) (*Errors, error) {
 		b.size.add(math.Abs(d))
 		b.square.add(d * d)
 		b.signed.add(d)
-		if place%every == 0 {
+		if picked(place, every) {
 			e.signed, e.sizes = append(e.signed, d), append(e.sizes, math.Abs(d))
 		}
 	}
@@ -187,6 +187,13 @@ func NewErrors(scores, labels []float64) (*Errors, error) {
 	e.sorted = slices.Clone(e.sizes)
 	slices.Sort(e.sorted)
 	return e, nil
+}
+
+// picked says whether a place is that of its run of so many: one of each, by steps of the golden
+// ratio, so that rows which come round, such as labels of a few values, are all met.
+func picked(place, every int) bool {
+	_, part := math.Modf(float64(place/every) * (math.Phi - 1))
+	return place%every == int(part*float64(every))
 }
 
 // full says whether the last bin has as many rows as it has to, where so many bins are due.
