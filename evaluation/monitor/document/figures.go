@@ -43,9 +43,12 @@ func (d *Document) metric(m estimate.Metric) *figure {
 	}
 	doubtful := 0
 	for _, r := range d.Closed {
-		if r.Estimated != nil && r.Estimated.Unreliable {
+		if r.Estimated == nil || math.IsNaN(r.Estimated.Values.Of(m)) {
+			continue
+		}
+		if r.Estimated.Unreliable {
 			doubtful++
-		} else if r.Estimated != nil {
+		} else {
 			estimated.add(r.Start, r.Estimated.Values.Of(m), r.Estimated.Low.Of(m), r.Estimated.High.Of(m))
 		}
 	}
