@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
-	"github.com/millrace-ml/millrace/evaluation/monitor/estimate"
+	"github.com/millrace-ml/millrace/evaluation/monitor/document"
 	"github.com/millrace-ml/millrace/evaluation/monitor/record"
 	"github.com/millrace-ml/millrace/orchestrator"
 )
@@ -99,7 +99,7 @@ func (c *Console) qualityFigure() (Figure, bool) {
 	return Figure{}, false
 }
 
-// describe says the AUC of the newest window that matured, or as estimated of the newest
+// describe says the AUC, or of a regression the mean absolute error, of the newest window that matured, or as estimated of the newest
 // that closed. False means that there is none.
 func (f *Figure) describe(r MonitorRecord) bool {
 	for _, matured := range []bool{true, false} {
@@ -115,14 +115,14 @@ func (f *Figure) describe(r MonitorRecord) bool {
 }
 
 func (f *Figure) describeReport(r *monitor.Report) bool {
-	at := day(time.UnixMicro(r.End))
+	at, m := day(time.UnixMicro(r.End)), r.Kind.Metrics()[0]
 	switch {
-	case r.Quality != nil && !math.IsNaN(r.Quality.Values.Of(estimate.AUC)):
+	case r.Quality != nil && !math.IsNaN(r.Quality.Values.Of(m)):
 		q := r.Quality
-		f.Value = formatNumber(q.Values.Of(estimate.AUC))
-		f.Note = fmt.Sprintf("AUC [%s, %s] by labels, until %s", formatNumber(q.Low.Of(estimate.AUC)), formatNumber(q.High.Of(estimate.AUC)), at)
-	case r.Estimated != nil && !math.IsNaN(r.Estimated.Values.Of(estimate.AUC)):
-		f.Value, f.Note = formatNumber(r.Estimated.Values.Of(estimate.AUC)), "AUC, estimated, until "+at
+		f.Value = formatNumber(q.Values.Of(m))
+		f.Note = fmt.Sprintf("%s [%s, %s] by labels, until %s", document.Title(m), formatNumber(q.Low.Of(m)), formatNumber(q.High.Of(m)), at)
+	case r.Estimated != nil && !math.IsNaN(r.Estimated.Values.Of(m)):
+		f.Value, f.Note = formatNumber(r.Estimated.Values.Of(m)), document.Title(m)+", estimated, until "+at
 	default:
 		return false
 	}

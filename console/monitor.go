@@ -32,6 +32,11 @@ type monitorPage struct {
 	Columns      []columnRow
 	Quality      []qualityRow
 	Slices       []qualityRow
+	// Metrics are the columns of Quality and Slices, Plots the metrics that are plotted.
+	Metrics []string
+	Plots   []metricPlot
+	// Bins are the biases by score, of a regression.
+	Bins []binRow
 	// Estimates says whether there are some; Assumptions what they rest on.
 	Estimates   bool
 	Assumptions string
@@ -49,12 +54,36 @@ type columnRow struct {
 
 // qualityRow is the quality of a window or of a slice.
 type qualityRow struct {
-	Name              string
-	Rows, Labelled    int
-	Coverage          float64
-	AUC, Accuracy     string
-	Precision, Recall string
-	Worse             bool
+	Name           string
+	Rows, Labelled int
+	Coverage       float64
+	// Values are those of the page's metrics.
+	Values []string
+	Worse  bool
+}
+
+// metricPlot is a metric that is plotted.
+type metricPlot struct{ Name, Title string }
+
+// binRow is the bias of rows whose scores are in a bin.
+type binRow struct {
+	From, To, Bias, Before string
+	Rows                   int
+}
+
+// tableMetrics are those of tables, and plottedMetrics those of plots.
+func tableMetrics(kind monitor.Kind) []estimate.Metric {
+	if kind == monitor.Regression {
+		return kind.Metrics()
+	}
+	return []estimate.Metric{estimate.AUC, estimate.Accuracy, estimate.Precision, estimate.Recall}
+}
+
+func plottedMetrics(kind monitor.Kind) []estimate.Metric {
+	if kind == monitor.Regression {
+		return []estimate.Metric{estimate.MAE, estimate.Bias}
+	}
+	return []estimate.Metric{estimate.AUC, estimate.Accuracy}
 }
 
 // SeriesPath is where the plots' numbers are.
@@ -131,7 +160,7 @@ func (c *Console) monitor(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	info, found, windows, window, d := m.info, m.found, m.windows, m.window, m.document
-	page := &monitorPage{MonitorInfo: *info, Path: monitorPath(info.Name), Assumptions: estimate.Assumptions}
+	page := &monitorPage{MonitorInfo: *info, Path: monitorPath(info.Name), Assumptions: d.Kind.Assumptions()}
 	for _, length := range windows {
 		page.Windows = append(page.Windows, length.String())
 	}
@@ -174,6 +203,16 @@ func (c *Console) monitorAlarms(p *monitorPage, found MonitorRecord) error {
 // fill takes what is shown of the windows. Asked are the columns to plot; none is the first.
 func (p *monitorPage) fill(d *document.Document, asked []string) {
 	p.Newest.Window = p.Window
+	for _, m := range tableMetrics(d.Kind) {
+		p.Metrics = append(p.Metrics, document.Title(m))
+	}
+	for i, m := range plottedMetrics(d.Kind) {
+		title := document.Title(m)
+		if i == 0 {
+			title += ", by labels and estimated before them"
+		}
+		p.Plots = append(p.Plots, metricPlot{string(m), title})
+	}
 	if n := len(d.Closed); n > 0 {
 		p.Newest.Closed = &d.Closed[n-1]
 	}
@@ -198,11 +237,16 @@ func (p *monitorPage) fill(d *document.Document, asked []string) {
 	}
 	for _, r := range slices.Backward(d.Matured) {
 		if len(p.Quality) < windowsShownMax && r.Quality != nil {
-			p.Quality = append(p.Quality, qualityRowOf(momentText(r.Start), r.Quality))
+			p.Quality = append(p.Quality, qualityRowOf(d.Kind, momentText(r.Start), r.Quality))
+		}
+		if len(p.Bins) == 0 && r.Quality != nil {
+			for _, b := range r.Quality.Bins {
+				p.Bins = append(p.Bins, binRow{formatNumber(b.From), formatNumber(b.To), intervalText(b.Bias, b.Low, b.High), formatNumber(b.Before), b.Rows})
+			}
 		}
 		if len(p.Slices) == 0 {
 			for _, s := range r.Slices[:min(len(r.Slices), columnsShownMax)] {
-				p.Slices = append(p.Slices, qualityRowOf(s.Slice+" = "+s.Value, &s.Quality))
+				p.Slices = append(p.Slices, qualityRowOf(d.Kind, s.Slice+" = "+s.Value, &s.Quality))
 			}
 		}
 	}
@@ -211,9 +255,11 @@ func (p *monitorPage) fill(d *document.Document, asked []string) {
 // windowsShownMax is how many windows the table of quality shows.
 const windowsShownMax = 12
 
-func qualityRowOf(name string, q *monitor.Quality) qualityRow {
-	of := func(m estimate.Metric) string { return intervalText(q.Values.Of(m), q.Low.Of(m), q.High.Of(m)) }
-	row := qualityRow{Name: name, Rows: q.Rows, Labelled: q.Labelled, Coverage: q.Coverage, AUC: of(estimate.AUC), Accuracy: of(estimate.Accuracy), Precision: of(estimate.Precision), Recall: of(estimate.Recall)}
+func qualityRowOf(kind monitor.Kind, name string, q *monitor.Quality) qualityRow {
+	row := qualityRow{Name: name, Rows: q.Rows, Labelled: q.Labelled, Coverage: q.Coverage}
+	for _, m := range tableMetrics(kind) {
+		row.Values = append(row.Values, intervalText(q.Values.Of(m), q.Low.Of(m), q.High.Of(m)))
+	}
 	for _, t := range q.Tests {
 		row.Worse = row.Worse || t.Change
 	}
@@ -278,7 +324,7 @@ func monitorSeriesOf(d *document.Document, columns []string) monitorSeriesJSON {
 		m.at[start] = i
 		s.Times = append(s.Times, start/time.Second.Microseconds())
 	}
-	for _, metric := range []estimate.Metric{estimate.AUC, estimate.Accuracy} {
+	for _, metric := range plottedMetrics(d.Kind) {
 		s.Plots[string(metric)] = m.quality(d, metric)
 	}
 	score, rows, coverage := m.line("mean score"), m.line("rows"), m.line("with a label, %")

@@ -138,22 +138,22 @@ func momentText(micros int64) string {
 	return when(time.UnixMicro(micros))
 }
 
-// AUC is the metric that a window's report says, with its interval.
-func (w windowRow) AUC() string {
+// Realised is the most telling metric as labels say it, with its interval.
+func (w windowRow) Realised() string {
 	if w.Matured == nil || w.Matured.Quality == nil {
 		return formatNumber(math.NaN())
 	}
-	q := w.Matured.Quality
-	return intervalText(q.Values[0], q.Low[0], q.High[0])
+	q, m := w.Matured.Quality, w.Matured.Kind.Metrics()[0]
+	return document.Title(m) + " " + intervalText(q.Values.Of(m), q.Low.Of(m), q.High.Of(m))
 }
 
-// Estimated is the AUC that is estimated before labels.
+// Estimated is the same metric as it is estimated before labels.
 func (w windowRow) Estimated() string {
 	if w.Closed == nil || w.Closed.Estimated == nil {
 		return formatNumber(math.NaN())
 	}
-	e := w.Closed.Estimated
-	return intervalText(e.Values[0], e.Low[0], e.High[0])
+	e, m := w.Closed.Estimated, w.Closed.Kind.Metrics()[0]
+	return document.Title(m) + " " + intervalText(e.Values.Of(m), e.Low.Of(m), e.High.Of(m))
 }
 
 // Doubtful says that the estimate is not to be trusted.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/millrace-ml/millrace/evaluation/metric"
 	"github.com/millrace-ml/millrace/featurestore/column"
 )
 
@@ -14,12 +15,15 @@ type Predictions struct {
 	// Rows have the columns that the model takes and the features that the manifest beside the
 	// data lists, each once, in the order of the file.
 	Rows *column.Batch
-	// Scores are those of the positive class, Labels 0 or 1, row by row.
+	// Task is binary, or regression.
+	Task metric.Task
+	// Scores are those of the positive class, Labels 0 or 1, row by row; of a regression both
+	// are amounts.
 	Scores, Labels []float64
 }
 
 // Predict lets the spec's model predict the rows of its data that have a label, which has to
-// be of two classes. Errors are those of Evaluate.
+// be of two classes, or a number. Errors are those of Evaluate.
 func Predict(ctx context.Context, o Options) (p *Predictions, err error) {
 	o.EnsureDefaults()
 	if err := o.Validate(); err != nil {
@@ -41,7 +45,7 @@ func Predict(ctx context.Context, o Options) (p *Predictions, err error) {
 			return nil, err
 		}
 	}
-	p = &Predictions{Rows: &column.Batch{Rows: e.rows.Rows}, Scores: e.scores, Labels: e.labels}
+	p = &Predictions{Rows: &column.Batch{Rows: e.rows.Rows}, Task: e.task, Scores: e.scores, Labels: e.labels}
 	for i := range e.rows.Columns {
 		for _, name := range names {
 			if e.rows.Columns[i].Name == name {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +21,6 @@ import (
 	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/evaluation/monitor"
 	monitordoc "github.com/millrace-ml/millrace/evaluation/monitor/document"
-	"github.com/millrace-ml/millrace/evaluation/monitor/estimate"
 	"github.com/millrace-ml/millrace/evaluation/monitor/record"
 )
 
@@ -119,9 +119,11 @@ type windowState struct {
 	Closed  *time.Time `json:"closed,omitempty"`
 	Matured *time.Time `json:"matured,omitempty"`
 	Rows    int64      `json:"rows"`
-	// AUC is realised, Estimated before labels; null if unknown.
-	AUC       *float64 `json:"auc"`
-	Estimated *float64 `json:"auc_estimated"`
+	// Metric is the most telling one of the kind, roc_auc or mae; Value is by labels, Estimated
+	// before them; null if unknown.
+	Metric    string   `json:"metric"`
+	Value     *float64 `json:"value"`
+	Estimated *float64 `json:"estimated"`
 }
 
 func newMonitorStatusCommand() *cobra.Command {
@@ -198,7 +200,7 @@ func (m *monitorsOfState) states() ([]monitorState, error) {
 
 // newestOf is what the newest windows of a length say.
 func newestOf(s *record.Store, w monitor.Duration) (windowState, error) {
-	state := windowState{Window: w.String()}
+	state := windowState{Window: w.String(), Metric: string(monitor.Binary.Metrics()[0])}
 	for _, matured := range []bool{false, true} {
 		reports, err := s.Reports(record.Query{Window: w, Matured: &matured, Limit: 1})
 		if err != nil || len(reports) == 0 {
@@ -208,16 +210,17 @@ func newestOf(s *record.Store, w monitor.Duration) (windowState, error) {
 			continue
 		}
 		r := &reports[0]
-		end := time.UnixMicro(r.End).UTC()
+		end, metric := time.UnixMicro(r.End).UTC(), r.Kind.Metrics()[0]
+		state.Metric = string(metric)
 		if matured {
 			if state.Matured = &end; r.Quality != nil {
-				state.AUC = known(r.Quality.Values.Of(estimate.AUC))
+				state.Value = known(r.Quality.Values.Of(metric))
 			}
 			continue
 		}
 		state.Closed, state.Rows = &end, r.Rows
 		if r.Estimated != nil && !r.Estimated.Unreliable {
-			state.Estimated = known(r.Estimated.Values.Of(estimate.AUC))
+			state.Estimated = known(r.Estimated.Values.Of(metric))
 		}
 	}
 	return state, nil
@@ -236,7 +239,7 @@ func printMonitors(w io.Writer, states []monitorState) error {
 		_, err := fmt.Fprintln(w, "no monitors")
 		return err
 	}
-	table := newTable(w, "MONITOR\tDECISION\tWINDOW\tCLOSED\tROWS\tAUC ESTIMATED\tMATURED\tAUC\tALARMS")
+	table := newTable(w, "MONITOR\tDECISION\tWINDOW\tCLOSED\tROWS\tMETRIC\tESTIMATED\tMATURED\tBY LABELS\tALARMS")
 	for _, s := range states {
 		if len(s.Windows) == 0 {
 			fmt.Fprintf(table, "%s\t%s\t%s\n", s.Monitor, clean(s.Decision), cmp.Or(clean(s.Problem), "no window closed yet"))
@@ -248,7 +251,7 @@ func printMonitors(w io.Writer, states []monitorState) error {
 					raised++
 				}
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\n", s.Monitor, clean(s.Decision), v.Window, minuteOf(v.Closed), v.Rows, decimals(v.Estimated), minuteOf(v.Matured), decimals(v.AUC), raised)
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%d\n", s.Monitor, clean(s.Decision), v.Window, minuteOf(v.Closed), v.Rows, v.Metric, decimals(v.Estimated), minuteOf(v.Matured), decimals(v.Value), raised)
 		}
 	}
 	if err := table.Flush(); err != nil {
@@ -290,6 +293,9 @@ func minuteOf(t *time.Time) string {
 func decimals(v *float64) string {
 	if v == nil {
 		return "-"
+	}
+	if math.Abs(*v) >= 1 { // an amount
+		return fmt.Sprintf("%.5g", *v)
 	}
 	return fmt.Sprintf("%.4f", *v)
 }

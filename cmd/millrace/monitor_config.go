@@ -123,11 +123,33 @@ func (m *monitorSpec) completeLabel(labels []*groundtruth.Definition, fail func(
 		m.Config.LabelDelay = monitor.Duration(m.label.Window)
 	}
 	m.Config.SilenceIsNegative = m.Config.SilenceIsNegative || m.label.Silence == groundtruth.SilenceNegative
-	m.checkPositive(fail)
+	m.completeKind(fail)
+}
+
+// completeKind takes the kind from the label's type where the monitor does not say it: numbers
+// are amounts, unless one of them stands for 1.
+func (m *monitorSpec) completeKind(fail func(path, format string, args ...any)) {
+	kind := &m.Config.Kind
+	if *kind == "" && m.label.Type == groundtruth.TypeNumber && m.Positive == "" {
+		*kind = monitor.Regression
+	}
+	if *kind != monitor.Regression {
+		m.checkPositive(fail)
+		return
+	}
+	if t := m.label.Type; t != groundtruth.TypeNumber && t != groundtruth.TypeNull {
+		fail("kind", "the label %s is a %s, and a regression is of numbers: leave kind out, or give a label of the type number", m.Label, t)
+	}
+	if m.Positive != "" {
+		fail("positive", "a regression has no value that stands for 1: leave positive out, or say kind: %s", monitor.Binary)
+	}
+	if silent := m.label.Negative; m.label.Silence == groundtruth.SilenceNegative && silent != groundtruth.Number(0) {
+		fail("label", "silence stands for %s in the label %s; for a regression it can only stand for 0, or for nothing", silent, m.Label)
+	}
 }
 
 // checkPositive sees that labels are true or false, or can be made so: there is no monitor of
-// amounts, or of many classes at once.
+// many classes at once.
 func (m *monitorSpec) checkPositive(fail func(path, format string, args ...any)) {
 	switch m.label.Type {
 	case groundtruth.TypeClass, groundtruth.TypeText:
@@ -136,7 +158,7 @@ func (m *monitorSpec) checkPositive(fail func(path, format string, args ...any))
 		}
 	case groundtruth.TypeNumber:
 		if m.Positive == "" {
-			fail("positive", "positive is missing: the number that stands for 1, all others are 0; amounts are not watched as labels: leave label out, or give a label that is true or false")
+			fail("positive", "positive is missing: the number that stands for 1, all others are 0; for amounts leave kind out, or say kind: %s", monitor.Regression)
 		} else if _, err := strconv.ParseFloat(m.Positive, 64); err != nil {
 			fail("positive", "%q is no number, as the label %s is", m.Positive, m.Label)
 		}
@@ -214,8 +236,11 @@ func textPlace(s *definition.Service, feature int) (place int) {
 	return place
 }
 
-// outcome is what a label stands for, 0 or 1; what is neither does not count.
+// outcome is what a label stands for: 0 or 1, or an amount; what is neither does not count.
 func (m *monitorSpec) outcome(v groundtruth.Value) (label float64, ok bool) {
+	if m.Config.Kind == monitor.Regression {
+		return v.Number, v.Type == groundtruth.TypeNumber
+	}
 	switch v.Type {
 	case groundtruth.TypeBool:
 		return v.Number, true

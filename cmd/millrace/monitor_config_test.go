@@ -78,6 +78,8 @@ monitors:
 		{"reference", "monitors: {a: {decision: card_payment, reference: {file: x.parquet, log: {days: 2}}}}\n", []string{"either of a file or of the log"}},
 		{"days", "monitors: {a: {decision: card_payment, reference: {log: {days: -2}}, positive: fraud}}\n", []string{"reference.log.days: needs 1 to", "a.positive: there is no label"}},
 		{"two", "monitors: {a: {decision: card_payment, quiet_max: -1h}, b: {decision: nothing}}\n", []string{"a.quiet_max: it cannot be negative", `b.decision: there is no decision "nothing"`}},
+		{"kind", "monitors: {a: {decision: card_payment, label: fraud, kind: regression, threshold: 0.5}}\n", []string{"a.kind: the label fraud is a bool", "a.threshold: it is of labels that are 0 or 1"}},
+		{"no kind", "monitors: {a: {decision: card_payment, kind: ranking}}\n", []string{`a.kind: "ranking" is neither binary nor regression`}},
 		{"nothing", "x-notes: none\n", []string{"monitors is missing"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -103,7 +105,7 @@ func TestPositive(t *testing.T) {
 		want     string
 	}{
 		{groundtruth.TypeBool, "", ""}, {groundtruth.TypeBool, "true", ""}, {groundtruth.TypeBool, "false", "leave positive out"},
-		{groundtruth.TypeNumber, "", "amounts are not watched"}, {groundtruth.TypeNumber, "high", "is no number"}, {groundtruth.TypeNumber, "1", ""},
+		{groundtruth.TypeNumber, "", "for amounts leave kind out"}, {groundtruth.TypeNumber, "high", "is no number"}, {groundtruth.TypeNumber, "1", ""},
 		{groundtruth.TypeClass, "", "the class that stands for 1"}, {groundtruth.TypeClass, "fraud", ""}, {groundtruth.TypeText, "", "the class that stands for 1"},
 	} {
 		m := &monitorSpec{Spec: &monitor.Spec{Label: "l", Positive: c.positive}, label: &groundtruth.Definition{Type: c.of}}
@@ -112,5 +114,46 @@ func TestPositive(t *testing.T) {
 		if c.want == "" && said != "" || c.want != "" && (!strings.HasPrefix(said, "positive: ") || !strings.Contains(said, c.want)) {
 			t.Errorf("%s %q: %q, want %q", c.of, c.positive, said, c.want)
 		}
+	}
+}
+
+// TestKindOfLabel: amounts are told by the label's type, and what does not go with them is said.
+func TestKindOfLabel(t *testing.T) {
+	silent := func(v groundtruth.Value) *groundtruth.Definition {
+		return &groundtruth.Definition{Type: v.Type, Silence: groundtruth.SilenceNegative, Negative: v}
+	}
+	of := func(v groundtruth.ValueType) *groundtruth.Definition { return &groundtruth.Definition{Type: v} }
+	for _, c := range []struct {
+		label    *groundtruth.Definition
+		kind     monitor.Kind
+		positive string
+		want     monitor.Kind
+		said     string
+	}{
+		{of(groundtruth.TypeNumber), "", "", monitor.Regression, ""},
+		{of(groundtruth.TypeNumber), monitor.Regression, "", monitor.Regression, ""},
+		{of(groundtruth.TypeNumber), "", "1", "", ""},
+		{of(groundtruth.TypeNumber), monitor.Binary, "", monitor.Binary, "positive: positive is missing"},
+		{of(groundtruth.TypeNumber), monitor.Regression, "1", monitor.Regression, "positive: a regression has no value"},
+		{of(groundtruth.TypeNull), monitor.Regression, "", monitor.Regression, ""},
+		{of(groundtruth.TypeBool), "", "", "", ""},
+		{of(groundtruth.TypeBool), monitor.Regression, "", monitor.Regression, "kind: the label l is a bool"},
+		{of(groundtruth.TypeClass), monitor.Regression, "", monitor.Regression, "kind: the label l is a class"},
+		{silent(groundtruth.Number(0)), "", "", monitor.Regression, ""},
+		{silent(groundtruth.Number(5)), "", "", monitor.Regression, "label: silence stands for 5"},
+	} {
+		m := &monitorSpec{Spec: &monitor.Spec{Label: "l", Positive: c.positive, Config: monitor.Config{Kind: c.kind}}, label: c.label}
+		said := ""
+		m.completeKind(func(path, format string, args ...any) { said = path + ": " + fmt.Sprintf(format, args...) })
+		if m.Config.Kind != c.want || c.said == "" && said != "" || !strings.HasPrefix(said, c.said) {
+			t.Errorf("%s, kind %q, positive %q: %q and %q, want %q and %q", c.label.Type, c.kind, c.positive, m.Config.Kind, said, c.want, c.said)
+		}
+	}
+	m := &monitorSpec{Spec: &monitor.Spec{Config: monitor.Config{Kind: monitor.Regression}}}
+	if v, ok := m.outcome(groundtruth.Number(-2.5)); v != -2.5 || !ok {
+		t.Errorf("an amount is %v, %v", v, ok)
+	}
+	if _, ok := m.outcome(groundtruth.Bool(true)); ok {
+		t.Error("true is taken for an amount")
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/millrace-ml/millrace/evaluation/monitor"
 	"github.com/millrace-ml/millrace/featurestore/column"
+	"github.com/millrace-ml/millrace/featurestore/definition"
 	"github.com/millrace-ml/millrace/featurestore/source"
 )
 
@@ -30,6 +31,7 @@ type backtestFile struct {
 	step, labelDelay             spanFlag
 	windows                      []string
 	threshold                    float64
+	kind                         string
 }
 
 func (f *backtestFile) add(flags *pflag.FlagSet) {
@@ -39,7 +41,8 @@ func (f *backtestFile) add(flags *pflag.FlagSet) {
 	flags.Var(&f.step, "step", "without --time: how far rows are apart")
 	flags.Var(&f.start, "start", "without --time: the moment of the first row (default 2000-01-01)")
 	flags.StringVar(&f.score, "score", monitor.ScoreColumn, "`column` with the score")
-	flags.StringVar(&f.label, "label", "", "`column` with the label, 0 and 1 or false and true; nulls have none")
+	flags.StringVar(&f.label, "label", "", "`column` with the label: 0 and 1, false and true, or amounts; nulls have none")
+	flags.StringVar(&f.kind, "kind", "", "`kind`: binary or regression (default: as the monitor says; else regression if the label's first values have a number other than 0 and 1)")
 	flags.StringVar(&f.labelKnown, "label-time", "", "`column` with when the label was known (default: --label-delay after the prediction)")
 	flags.Var(&f.labelDelay, "label-delay", "how long after a prediction its label may come: windows mature then (default: at once)")
 	flags.StringVar(&f.id, "id", "", "`column` with the id (default: the number of the row)")
@@ -77,6 +80,11 @@ func (f *backtestFile) open(ctx context.Context, all *backtestFlags, spec *monit
 	}
 	if err := f.configure(&b.config, b.name, names, types); err != nil {
 		return nil, usageError{err}
+	}
+	if b.config.Kind == "" && f.label != "" {
+		if b.config.Kind, err = f.kindOf(ctx, format, fields); err != nil {
+			return nil, err
+		}
 	}
 	reader, err := source.OpenFile(ctx, format, f.path, fields, source.Options{})
 	if err != nil {
@@ -131,6 +139,13 @@ func (f *backtestFile) configure(c *monitor.Config, name string, names []string,
 	if f.threshold != 0 {
 		c.Threshold = f.threshold
 	}
+	switch kind := monitor.Kind(f.kind); kind {
+	case monitor.Binary, monitor.Regression:
+		c.Kind = kind
+	case "":
+	default:
+		wrong = append(wrong, fmt.Errorf("--kind %q: it is %s or %s", f.kind, monitor.Binary, monitor.Regression))
+	}
 	if len(f.windows) > 0 || len(c.Windows) == 0 {
 		c.Windows = nil
 		for _, text := range f.windows {
@@ -145,6 +160,35 @@ func (f *backtestFile) configure(c *monitor.Config, name string, names []string,
 		}
 	}
 	return errors.Join(wrong...)
+}
+
+// kindRowsMax bounds the rows whose labels say what they are.
+const kindRowsMax = 1 << 20
+
+// kindOf says what labels are, by the first ones of the file.
+func (f *backtestFile) kindOf(ctx context.Context, format definition.Format, fields []definition.Field) (kind monitor.Kind, err error) {
+	at := slices.IndexFunc(fields, func(d definition.Field) bool { return d.Name == f.label })
+	reader, err := source.OpenFile(ctx, format, f.path, fields, source.Options{Fields: []int{at}})
+	if err != nil {
+		return "", err
+	}
+	defer closing(&err, reader.Close)
+	var batch column.Batch
+	for read := 0; read < kindRowsMax; read += batch.Rows {
+		ok, err := reader.Next(&batch)
+		if err != nil {
+			return "", err
+		}
+		if !ok {
+			break
+		}
+		for i := range batch.Rows {
+			if l := batch.Column(f.label).Number(i); l != 0 && l != 1 && !math.IsNaN(l) {
+				return monitor.Regression, nil
+			}
+		}
+	}
+	return monitor.Binary, nil
 }
 
 // watch chooses the columns to watch: those of the flag, of the monitor, or all others.
@@ -247,8 +291,8 @@ func (r *fileRows) labelOf(i int) error {
 		return nil
 	}
 	r.row.label = r.batch.Column(f.label).Number(i)
-	if l := r.row.label; l != 0 && l != 1 && !math.IsNaN(l) {
-		return fmt.Errorf("the label is %v, labels are 0 and 1", l)
+	if l := r.row.label; r.config.Kind != monitor.Regression && l != 0 && l != 1 && !math.IsNaN(l) {
+		return fmt.Errorf("the label is %v, labels are 0 and 1; for amounts give --kind %s", l, monitor.Regression)
 	}
 	r.row.known = r.row.prediction.Time + time.Duration(r.config.LabelDelay).Microseconds()
 	if f.labelKnown != "" {

@@ -84,7 +84,7 @@ func reportKept(t *testing.T, dir string) {
 	}
 	status, out, stderr = runCommand(t, "", "monitor", "status", state, "--json")
 	var states []monitorState
-	if err := json.Unmarshal([]byte(out), &states); err != nil || status != 0 || len(states) != 1 || states[0].Monitor != "scored" || len(states[0].Raised) < 2 || states[0].Windows[0].AUC == nil {
+	if err := json.Unmarshal([]byte(out), &states); err != nil || status != 0 || len(states) != 1 || states[0].Monitor != "scored" || len(states[0].Raised) < 2 || states[0].Windows[0].Value == nil {
 		t.Errorf("%v %d %s: %s", err, status, stderr, out)
 	}
 	for format, want := range map[string]string{"text": "ALARMS", "markdown": "### Alarms", "html": "<!DOCTYPE html>", "json": `"worst": "critical"`} {
@@ -198,7 +198,7 @@ func TestMonitorMistakes(t *testing.T) {
 		{[]string{"backtest", "--data", data, "--time", "at", "--columns", "amont"}, "did you mean amount?"},
 		{[]string{"backtest", "--data", data, "--time", "at"}, "all rows are of the first 14 days"},
 		{[]string{"backtest", "--data", data, "--time", "at", "--log", "x"}, "either of a file or of an event log"},
-		{[]string{"backtest", "--data", data, "--time", "at", "--label", "amount"}, "labels are 0 and 1"},
+		{[]string{"backtest", "--data", data, "--time", "at", "--label", "amount", "--kind", "binary"}, "labels are 0 and 1"},
 		{[]string{"backtest", "--data", data, "--time", "at", "--output", "x"}, "does not say the format"},
 		{[]string{"backtest", "--data", "x.txt", "--time", "at"}, "give --format"},
 	} {

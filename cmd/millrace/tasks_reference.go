@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/millrace-ml/millrace/evaluation"
+	"github.com/millrace-ml/millrace/evaluation/metric"
 	"github.com/millrace-ml/millrace/evaluation/monitor"
 	"github.com/millrace-ml/millrace/orchestrator"
 )
@@ -70,6 +71,10 @@ func (h *taskHost) reference(ctx context.Context, c *orchestrator.Call, w *refer
 	}
 	if err := out.Close(); err != nil {
 		return err
+	}
+	if p.Task == metric.Regression {
+		fmt.Fprintf(c.Log, "%d rows, whose labels are amounts\n", p.Rows.Rows)
+		return setAll(c, map[string]any{"rows": p.Rows.Rows})
 	}
 	positives := 0.0
 	for _, label := range p.Labels {

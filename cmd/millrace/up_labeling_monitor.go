@@ -40,18 +40,22 @@ func sliceWeightsOf(state string) func(name string) (map[string]float64, error) 
 }
 
 // weighSlices lets a slice count as many times more as it is wrong more often than all rows
-// are; one that is wrong less often counts once.
+// are, or by more, of a regression; one that is wrong less often counts once.
 func weighSlices(r *monitor.Report) map[string]float64 {
 	if r.Quality == nil {
 		return nil
 	}
-	all := 1 - r.Quality.Values.Of(estimate.Accuracy)
+	wrongOf := func(q *monitor.Quality) float64 { return 1 - q.Values.Of(estimate.Accuracy) }
+	if r.Kind == monitor.Regression {
+		wrongOf = func(q *monitor.Quality) float64 { return q.Values.Of(estimate.MAE) }
+	}
+	all := wrongOf(r.Quality)
 	if !(all > 0) {
 		return nil
 	}
 	weights := map[string]float64{}
 	for _, s := range r.Slices {
-		n, wrong := float64(s.Quality.Labelled), 1-s.Quality.Values.Of(estimate.Accuracy)
+		n, wrong := float64(s.Quality.Labelled), wrongOf(&s.Quality)
 		if n == 0 || math.IsNaN(wrong) {
 			continue
 		}

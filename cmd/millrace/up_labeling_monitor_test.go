@@ -63,3 +63,17 @@ func TestImpact(t *testing.T) {
 		t.Errorf("reading made a folder: %v", err)
 	}
 }
+
+// TestImpactOfAmounts: of a regression it is the slice whose errors are larger.
+func TestImpactOfAmounts(t *testing.T) {
+	of := func(n int, mae float64) monitor.Quality {
+		q := monitor.Quality{Labelled: n, Values: estimate.Unknown()}
+		q.Values[8] = mae
+		return q
+	}
+	all := of(1000, 10)
+	report := monitor.Report{Kind: monitor.Regression, Quality: &all, Slices: []monitor.SliceQuality{{Value: "large", Quality: of(180, 42)}, {Value: "small", Quality: of(820, 3)}}}
+	if weights := weighSlices(&report); len(weights) != 2 || weights["small"] != 1 || math.Abs(weights["large"]-3.88) > 1e-9 {
+		t.Errorf("weights %v", weights)
+	}
+}

@@ -142,8 +142,8 @@ func (w *watchWorld) pipelines() {
 	w.host.pipelines = &upPipelines{runner: runner, file: file, log: w.host.log}
 }
 
-// checkMetrics collects the metrics.
-func (w *watchWorld) checkMetrics() {
+// metrics are those of the monitors, as Prometheus reads them.
+func (w *watchWorld) metrics() string {
 	w.t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	for _, c := range w.monitors.collectors() {
@@ -156,14 +156,21 @@ func (w *watchWorld) checkMetrics() {
 		_, err := expfmt.MetricFamilyToText(&text, f)
 		w.must(err)
 	}
+	return text.String()
+}
+
+// checkMetrics collects the metrics.
+func (w *watchWorld) checkMetrics() {
+	w.t.Helper()
+	text := w.metrics()
 	for _, want := range []string{
 		`millrace_monitor_alarm{monitor="fraud",severity="warning",subject="drift:1d:amount"} 1`, `millrace_monitor_drift_effect{column="amount",monitor="fraud",window="1d"} 0.`,
 		`millrace_monitor_quality{metric="roc_auc",monitor="fraud",window="1d"} 0.`, `millrace_monitor_estimated{metric="roc_auc",monitor="fraud",window="1d"} 0.`,
 		`millrace_monitor_rows{monitor="fraud",window="1d"} 240`, `millrace_monitor_lag_records{monitor="fraud"} 0`, `millrace_monitor_watching{monitor="fraud"} 1`,
 		`millrace_monitor_label_coverage{monitor="fraud",window="1d"} 1`, `millrace_monitor_events_total{kind="rejected",monitor="fraud"} 0`,
 	} {
-		if !strings.Contains(text.String(), want) {
-			w.t.Errorf("the metrics lack %s in\n%s", want, &text)
+		if !strings.Contains(text, want) {
+			w.t.Errorf("the metrics lack %s in\n%s", want, text)
 		}
 	}
 }

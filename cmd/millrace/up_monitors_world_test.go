@@ -46,6 +46,7 @@ decisions:
 	watchFeedback = `
 labels:
   fraud: {decision: card_payment, name: is_fraud, type: bool, window: 2d}
+  paid: {decision: card_payment, name: paid, type: number, window: 2d}
 `
 	watchMonitors = `
 monitors:

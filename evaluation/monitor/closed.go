@@ -18,7 +18,7 @@ import (
 func (m *Monitor) closed(d due) (Report, error) {
 	w, length := d.window, m.config.Windows[d.duration]
 	r := Report{
-		Window: length, Start: w.Start, End: w.Start + length.micros(), At: d.at, Rows: w.Count,
+		Window: length, Start: w.Start, End: w.Start + length.micros(), At: d.at, Rows: w.Count, Kind: m.config.Kind,
 		Freshness: time.Duration(d.at-w.Profile.Newest) * time.Microsecond,
 		Latency:   w.Latency.report(), Decisions: w.Decisions,
 	}
@@ -307,7 +307,7 @@ type checked struct {
 
 // estimated estimates quality of the rows with scores. It is nil without a reference.
 func (m *Monitor) estimated(duration int, start int64, rows []profile.Row) (*estimate.Estimate, error) {
-	if m.reference.calibration == nil {
+	if m.reference.estimator() == nil {
 		return nil, nil
 	}
 	scores := numbersOf(rows, len(m.reference.numbers)-1)
@@ -319,18 +319,21 @@ func (m *Monitor) estimated(duration int, start int64, rows []profile.Row) (*est
 	if c := &m.state.Checks[duration]; c.Known {
 		check = &c.Check
 	}
-	calibration, err := m.calibration()
+	from, err := m.estimator()
 	if err != nil {
 		return nil, err
 	}
-	return calibration.Window(scores, check, m.estimateOptions(duration, start))
+	return from.Window(scores, check, m.estimateOptions(duration, start))
 }
 
-// calibration is that of the rows that matured last, if that is asked for and they are
+// estimator is that of the rows that matured last, if that is asked for and they are
 // enough, or the reference's.
-func (m *Monitor) calibration() (*estimate.Calibration, error) {
+func (m *Monitor) estimator() (estimator, error) {
 	if m.recent != nil {
 		return m.recent, nil
+	}
+	if m.config.Kind == Regression {
+		return m.recentErrors()
 	}
 	positives := 0
 	for _, r := range m.state.Recent {
@@ -343,9 +346,12 @@ func (m *Monitor) calibration() (*estimate.Calibration, error) {
 	for i, r := range m.state.Recent {
 		scores[i], labels[i] = r[0], r[1]
 	}
-	var err error
-	m.recent, err = estimate.Calibrate(scores, labels)
-	return m.recent, err
+	c, err := estimate.Calibrate(scores, labels)
+	if err != nil {
+		return nil, err
+	}
+	m.recent = c
+	return c, nil
 }
 
 // remember keeps rows that matured for calibrations to come.
@@ -367,11 +373,14 @@ func (m *Monitor) estimateOptions(duration int, start int64) estimate.Options {
 	}
 }
 
-// estimateFindings alarms where a reliable estimate says that AUC fell.
+// estimateFindings alarms where a reliable estimate says that AUC fell, or errors grew.
 func (m *Monitor) estimateFindings(r *Report) []finding {
 	e := r.Estimated
 	if e == nil || e.Unreliable {
 		return nil // nothing is known: an alarm stays as it is
+	}
+	if m.config.Kind == Regression {
+		return []finding{m.errorsFinding(r)}
 	}
 	before, now := m.reference.auc.Value, e.Values.Of(estimate.AUC)
 	return []finding{{

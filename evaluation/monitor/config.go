@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/evaluation/monitor/drift"
+	"github.com/millrace-ml/millrace/evaluation/monitor/estimate"
 	"github.com/millrace-ml/millrace/evaluation/monitor/profile"
 )
 
@@ -72,6 +73,33 @@ func (d Duration) String() string {
 
 func (d Duration) micros() int64 { return time.Duration(d).Microseconds() }
 
+// Kind says what scores and labels are.
+type Kind string
+
+// The kinds.
+const (
+	// Binary is of labels 0 and 1, and scores that rise with the chance of 1.
+	Binary Kind = "binary"
+	// Regression is of amounts: labels are numbers, and scores predict them.
+	Regression Kind = "regression"
+)
+
+// Metrics are those that people are shown, the most telling one first.
+func (k Kind) Metrics() []estimate.Metric {
+	if k == Regression {
+		return estimate.AmountMetrics
+	}
+	return []estimate.Metric{estimate.AUC, estimate.AveragePrecision, estimate.Accuracy, estimate.Precision, estimate.Recall}
+}
+
+// Assumptions is what estimates of the kind rest on, and how they are made, for people.
+func (k Kind) Assumptions() string {
+	if k == Regression {
+		return "What an estimate assumes (errors by score): " + estimate.AmountAssumptions
+	}
+	return "What an estimate assumes (confidence-based, CBPE): " + estimate.Assumptions
+}
+
 // Column is a column of the model's vector to watch.
 type Column struct {
 	Name string `yaml:"name"`
@@ -88,6 +116,8 @@ type Column struct {
 type Config struct {
 	// Name is that of the model or decision.
 	Name string `yaml:"name"`
+	// Kind is Binary, or Regression.
+	Kind Kind `yaml:"kind"`
 	// Windows are their lengths by event time, each a multiple of the first one: 1h, 1d, 7d.
 	Windows []Duration `yaml:"windows"`
 	// Lateness is how late a prediction may come and still count in its window: 10m.
@@ -98,7 +128,8 @@ type Config struct {
 	// A window is matured, and metrics of it are realised, when it is over for all: 0 for
 	// labels that come at once, within Lateness.
 	LabelDelay Duration `yaml:"label_delay"`
-	// SilenceIsNegative takes a prediction without a label for negative once it matured.
+	// SilenceIsNegative takes a prediction without a label for negative once it matured: of a
+	// regression, for 0.
 	SilenceIsNegative bool `yaml:"silence_is_negative"`
 	// Columns are in the order of a prediction's values: numbers among themselves, texts
 	// among themselves.
@@ -106,7 +137,7 @@ type Config struct {
 	// Slices names the dimensions that quality is split by, in the order of a
 	// prediction's values for them.
 	Slices []string `yaml:"slices"`
-	// Threshold is the score from which on a prediction is positive: 0.5.
+	// Threshold is the score from which on a prediction is positive: 0.5. A regression has none.
 	Threshold float64 `yaml:"threshold"`
 	// Level is the chance of a false alarm of one family of tests in one window, after
 	// correction for how many they are: 0.01.
@@ -114,12 +145,15 @@ type Config struct {
 	// EffectMin is the least effect that matters, however sure it is: standard deviations
 	// of a number, or the share of rows with other categories or without a value: 0.1.
 	EffectMin float64 `yaml:"effect_min"`
-	// DropMin is the least drop of AUC or accuracy that matters: 0.02.
+	// DropMin is the least drop of AUC or accuracy that matters: 0.02. Of a regression it is
+	// the least rise of the mean absolute error as a share of the reference's, 0.1; a bias
+	// matters from twice as much of that error.
 	DropMin float64 `yaml:"drop_min"`
 	// RowsMin is how many rows a window, and labels a matured window, has to have to be
 	// judged: 50.
 	RowsMin int `yaml:"rows_min"`
-	// PositivesMin is how many of each class it has to have for quality: 10.
+	// PositivesMin is how many of each class it has to have for quality: 10. A regression has
+	// none.
 	PositivesMin int `yaml:"positives_min"`
 	// ClearAfter is how many good windows in a row clear an alarm: 2.
 	ClearAfter int `yaml:"clear_after"`
@@ -133,7 +167,8 @@ type Config struct {
 	// never; at most TrailingMax. What stays changed is then no drift any more. Profiles with samples are held of them all.
 	Trailing int `yaml:"trailing"`
 	// RecalibrateRows estimates quality from the last so many rows of windows of the longest
-	// duration that matured, once they have twenty times PositivesMin of each class, instead of the reference: for models whose
+	// duration that matured, once they have twenty times PositivesMin of each class, or of a regression four times
+	// RowsMin rows, instead of the reference: for models whose
 	// scores slowly lose their meaning. 0 is never; at most RecalibrateMax.
 	RecalibrateRows int `yaml:"recalibrate_rows"`
 	// PerEntity tests one row of each entity: for entities with many rows that are alike.
@@ -154,12 +189,17 @@ func (c *Config) EnsureDefaults() {
 	}
 	ensure(&c.Lateness, Duration(10*time.Minute))
 	ensure(&c.FutureMax, Duration(10*time.Minute))
-	ensure(&c.Threshold, 0.5)
+	ensure(&c.Kind, Binary)
+	if c.Kind == Regression {
+		ensure(&c.DropMin, 0.1)
+	} else {
+		ensure(&c.Threshold, 0.5)
+		ensure(&c.DropMin, 0.02)
+		ensure(&c.PositivesMin, 10)
+	}
 	ensure(&c.Level, 0.01)
 	ensure(&c.EffectMin, 0.1)
-	ensure(&c.DropMin, 0.02)
 	ensure(&c.RowsMin, 50)
-	ensure(&c.PositivesMin, 10)
 	ensure(&c.ClearAfter, 2)
 	ensure(&c.SampleRows, 5000)
 	ensure(&c.WaitingBytesMax, 256<<20)
@@ -215,7 +255,8 @@ func (c *Config) Validate() error {
 	wrong(!(c.Level > 0 && c.Level < 0.5), "level: %v has to be between 0 and 0.5", c.Level)
 	wrong(!(c.EffectMin >= 0 && c.DropMin >= 0), "effect_min, drop_min: they cannot be negative")
 	wrong(math.IsNaN(c.Threshold) || math.IsInf(c.Threshold, 0), "threshold: %v is no number", c.Threshold)
-	wrong(c.RowsMin < 2 || c.PositivesMin < 2, "rows_min, positives_min: they are at least 2")
+	wrong(c.RowsMin < 2 || c.PositivesMin < 2 && c.Kind != Regression, "rows_min, positives_min: they are at least 2")
+	c.validateKind(wrong)
 	wrong(c.ClearAfter < 1 || c.ClearAfter > 1000, "clear_after: %d is not in 1 to 1000", c.ClearAfter)
 	wrong(c.SampleRows < c.RowsMin || c.SampleRows > profile.SampleMax, "sample_rows: %d is not in rows_min to %d", c.SampleRows, profile.SampleMax)
 	wrong(c.Trailing < 0 || c.Trailing > TrailingMax, "trailing: %d is not in 0 to %d", c.Trailing, TrailingMax)
@@ -223,6 +264,19 @@ func (c *Config) Validate() error {
 	wrong(c.WaitingBytesMax < 1<<20, "waiting_bytes_max: %d is less than a MiB", c.WaitingBytesMax)
 	wrong(c.Draws < 0 || c.Draws > 10_000, "draws: %d is not in 0 to 10000", c.Draws)
 	return errors.Join(all...)
+}
+
+// validateKind sees that nothing is said of classes where labels are amounts.
+func (c *Config) validateKind(wrong func(bad bool, format string, args ...any)) {
+	wrong(c.Kind != Binary && c.Kind != Regression, "kind: %q is neither %s nor %s", c.Kind, Binary, Regression)
+	if c.Kind != Regression {
+		return
+	}
+	const none = "it is of labels that are 0 or 1, and a regression has none: leave it out"
+	wrong(c.Threshold != 0, "threshold: "+none)
+	wrong(c.PositivesMin != 0, "positives_min: "+none)
+	wrong(c.CostFalsePositive != 0, "cost_false_positive: "+none)
+	wrong(c.CostFalseNegative != 0, "cost_false_negative: "+none)
 }
 
 // scoreColumn is the numeric column of a profile behind those of Config.Columns.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -98,14 +99,21 @@ func writeStruct(b *bytes.Buffer, v reflect.Value) error {
 	return nil
 }
 
+// writeValues writes the metrics of a classifier, or those of a regression where some of them
+// alone are known.
 func writeValues(b *bytes.Buffer, values estimate.Values) error {
+	known := func(m estimate.Metric) bool { return !math.IsNaN(values.Of(m)) }
+	metrics := estimate.ClassMetrics
+	if slices.ContainsFunc(estimate.AmountMetrics, known) && !slices.ContainsFunc(metrics, known) {
+		metrics = estimate.AmountMetrics
+	}
 	b.WriteByte('{')
-	for i, m := range estimate.Metrics {
+	for i, m := range metrics {
 		if i > 0 {
 			b.WriteByte(',')
 		}
 		b.WriteString(`"` + string(m) + `":`)
-		if err := writeJSON(b, reflect.ValueOf(values[i])); err != nil {
+		if err := writeJSON(b, reflect.ValueOf(values.Of(m))); err != nil {
 			return err
 		}
 	}

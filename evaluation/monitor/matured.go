@@ -17,7 +17,7 @@ import (
 // matured reports a window whose labels are in.
 func (m *Monitor) matured(d due) (Report, error) {
 	length := m.config.Windows[d.duration]
-	r := Report{Window: length, Start: d.window.Start, End: d.window.Start + length.micros(), At: d.at, Matured: true, Rows: d.window.Count}
+	r := Report{Window: length, Start: d.window.Start, End: d.window.Start + length.micros(), At: d.at, Matured: true, Rows: d.window.Count, Kind: m.config.Kind}
 	rows := m.labelled(r.Start, r.End)
 	q, err := m.quality(rows, r.Rows)
 	if err != nil {
@@ -48,7 +48,11 @@ func (m *Monitor) matured(d due) (Report, error) {
 		m.remember(scores, labels) // after all checks, which must not have seen them
 	}
 	if !r.Judged {
-		r.Note = fmt.Sprintf("%d labels with %d positives are too few to judge, or there is no reference with labels", q.Labelled, q.Positives)
+		with := fmt.Sprintf(" with %d positives", q.Positives)
+		if m.config.Kind == Regression {
+			with = ""
+		}
+		r.Note = fmt.Sprintf("%d labels%s are too few to judge, or there is no reference with labels", q.Labelled, with)
 	}
 	r.Events = m.judge(d.at, findings)
 	return r, nil
@@ -72,12 +76,12 @@ func (m *Monitor) labelled(start, end int64) []row {
 func (m *Monitor) known(rows []row) (scores, labels []float64, own int) {
 	for i := range rows {
 		label := rows[i].Label
-		if label >= 0 {
+		if !math.IsNaN(label) {
 			own++
 		} else if label = 0; !m.config.SilenceIsNegative {
 			continue
 		}
-		scores, labels = append(scores, rows[i].Score), append(labels, float64(label))
+		scores, labels = append(scores, rows[i].Score), append(labels, label)
 	}
 	return scores, labels, own
 }
@@ -86,13 +90,15 @@ func (m *Monitor) known(rows []row) (scores, labels []float64, own int) {
 func (m *Monitor) quality(rows []row, all int64) (*Quality, error) {
 	scores, labels, own := m.known(rows)
 	q := &Quality{Rows: int(all), Labelled: len(labels), Cost: math.NaN(), Sampled: share(int64(len(rows)), all), Coverage: share(int64(own), int64(len(rows)))}
-	for i := range q.Values {
-		q.Values[i], q.Low[i], q.High[i] = math.NaN(), math.NaN(), math.NaN()
-	}
+	q.Values, q.Low, q.High = estimate.Unknown(), estimate.Unknown(), estimate.Unknown()
 	if len(labels) == 0 {
 		return q, nil
 	}
 	var err error
+	if m.config.Kind == Regression {
+		q.Values, q.Low, q.High, err = estimate.RealisedAmounts(scores, labels, 0.95)
+		return q, err
+	}
 	if q.Values, err = estimate.Realised(scores, labels, m.config.Threshold); err != nil {
 		return nil, err
 	}
@@ -154,13 +160,12 @@ func (m *Monitor) stream(rows []row) ([]finding, error) {
 	if len(labels) == 0 {
 		return nil, nil
 	}
+	if m.config.Kind == Regression && m.reference.errors == nil {
+		return nil, nil // nothing says which errors are large
+	}
 	var worse *online.Change
 	for i, l := range labels {
-		wrong := 0.0
-		if (scores[i] >= m.config.Threshold) != (l == 1) {
-			wrong = 1
-		}
-		change, err := m.state.Adwin.Add(wrong)
+		change, err := m.state.Adwin.Add(m.wrong(scores[i], l))
 		if err != nil {
 			return nil, err
 		}
@@ -170,9 +175,25 @@ func (m *Monitor) stream(rows []row) ([]finding, error) {
 	}
 	f := finding{subject: "online:" + m.config.Windows[0].String() + ":errors", severity: Critical}
 	if worse != nil {
-		f.bad, f.reason = true, fmt.Sprintf("the share of errors rose from %.3f to %.3f", worse.Before, worse.After)
+		of := "the share of errors rose"
+		if m.config.Kind == Regression {
+			of = "errors grew: the chance that one is larger than one of the reference rose"
+		}
+		f.bad, f.reason = true, fmt.Sprintf("%s from %.3f to %.3f", of, worse.Before, worse.After)
 	}
 	return []finding{f}, nil
+}
+
+// wrong is how wrong a prediction was, 0 to 1: of a regression by the place of its error among
+// those of the reference.
+func (m *Monitor) wrong(score, label float64) float64 {
+	if m.config.Kind == Regression {
+		return m.reference.errors.Rank(math.Abs(score - label))
+	}
+	if (score >= m.config.Threshold) != (label == 1) {
+		return 1
+	}
+	return 0
 }
 
 // concept tests a matured window against the reference: whether its ranks and decisions
@@ -180,6 +201,9 @@ func (m *Monitor) stream(rows []row) ([]finding, error) {
 // together (Holm).
 func (m *Monitor) concept(d due, q *Quality, rows []row) ([]finding, error) {
 	ref := m.reference
+	if ref.errors != nil {
+		return m.conceptOfErrors(d, q, rows)
+	}
 	if ref.calibration == nil {
 		return nil, nil
 	}
@@ -204,34 +228,40 @@ func (m *Monitor) concept(d due, q *Quality, rows []row) ([]finding, error) {
 		n := float64(len(labels))
 		q.Tests = append(q.Tests, ConceptTest{Name: "positives", Before: check.Expected / n, Now: check.Positives / n, P: check.P})
 	}
+	return m.conceptFindings(d, q, "%.3f", func(t *ConceptTest) bool {
+		if t.Name == "positives" {
+			return math.Abs(t.Now-t.Before) >= 10*m.config.DropMin*t.Before
+		}
+		return t.Before-t.Now >= m.config.DropMin
+	}), nil
+}
+
+// conceptFindings corrects tests together (Holm), and alarms of those that are sure and whose
+// change is large.
+func (m *Monitor) conceptFindings(d due, q *Quality, form string, large func(t *ConceptTest) bool) (findings []finding) {
 	p := make([]float64, len(q.Tests))
 	for i, t := range q.Tests {
 		p[i] = t.P
 	}
-	var findings []finding
 	for i, adjusted := range interval.Holm(p) {
 		t := &q.Tests[i]
 		t.Adjusted = adjusted
-		large := t.Before-t.Now >= m.config.DropMin
-		if t.Name == "positives" {
-			large = math.Abs(t.Now-t.Before) >= 10*m.config.DropMin*t.Before
-		}
-		t.Change = adjusted <= m.config.Level && large
+		t.Change = adjusted <= m.config.Level && large(t)
 		findings = append(findings, finding{
 			"concept:" + m.config.Windows[d.duration].String() + ":" + t.Name, Critical, t.Change,
-			fmt.Sprintf("%s is %.3f where %.3f was expected, of %d labels, p %.2g", t.Name, t.Now, t.Before, len(labels), adjusted),
+			fmt.Sprintf("%s is "+form+" where "+form+" was expected, of %d labels, p %.2g", t.Name, t.Now, t.Before, q.Labelled, adjusted),
 		})
 	}
-	return findings, nil
+	return findings
 }
 
-// check is that of the calibration in use, given that of the reference.
+// check is that of the estimator in use, given that of the reference.
 func (m *Monitor) check(d due, reference *estimate.Check, scores, labels []float64) (*estimate.Check, error) {
-	calibration, err := m.calibration()
-	if err != nil || calibration == m.reference.calibration {
+	from, err := m.estimator()
+	if err != nil || from == m.reference.estimator() {
 		return reference, err
 	}
-	return calibration.Check(scores, labels, m.estimateOptions(d.duration, d.window.Start))
+	return from.Check(scores, labels, m.estimateOptions(d.duration, d.window.Start))
 }
 
 // below is the chance of a normal number below z, 1 where it is not known.

@@ -20,6 +20,9 @@
 //	M5  A subject, such as the drift of a column in windows of a day, has one alarm at most.
 //	    It is raised by a bad window, stays, and is cleared by Config.ClearAfter good ones.
 //
+// Labels are 0 and 1, or, of a Regression, amounts, whose errors are then what quality is; see
+// package estimate.
+//
 // A window alarms by chance with a probability of Config.Level for each family of tests
 // (data quality, drift, concept), whatever its size and however many columns there are: see
 // package drift for the assumptions. What is sure but too small to matter does not alarm.
@@ -75,7 +78,7 @@ type Prediction struct {
 // Outcome is what turned out to be true. A later one of the same prediction corrects it.
 type Outcome struct {
 	ID string
-	// Label is 0 or 1.
+	// Label is 0 or 1, or of a regression any number.
 	Label float64
 	// Time is when it became true, Arrival when it was known; 0 is Time.
 	Time, Arrival int64
@@ -98,8 +101,8 @@ type Monitor struct {
 	reference *reference
 	state     state
 	hash      [32]byte // of configuration and reference
-	// recent is the calibration of state.Recent, nil if it was not made yet.
-	recent *estimate.Calibration
+	// recent is made of state.Recent, nil if it was not yet.
+	recent estimator
 	// rows finds the predictions that wait, by the hash of their ids.
 	rows map[uint64]place
 	// numbers are those of the prediction that is observed.
@@ -156,14 +159,14 @@ type row struct {
 	Key     uint64
 	Time    int64
 	Score   float64
-	Label   int8  // -1 if it is not known
-	Arrival int64 // of the label
+	Label   float64 // NaN if it is not known
+	Arrival int64   // of the label
 	Slices  []uint16
 }
 
 // early is an outcome that came before its prediction.
 type early struct {
-	Label   int8
+	Label   float64
 	Arrival int64
 }
 
@@ -282,6 +285,8 @@ func (m *Monitor) checkPrediction(p *Prediction, arrival int64) error {
 		return fail("it is of the future: its time %s is more than %s after it arrived", moment(p.Time), m.config.FutureMax)
 	case math.IsInf(p.Score, 0):
 		return fail("its score is infinite")
+	case m.config.Kind == Regression && math.Abs(p.Score) > estimate.AmountMax:
+		return fail("its score is %v, amounts are at most %v", p.Score, estimate.AmountMax)
 	}
 	return nil
 }
@@ -350,7 +355,7 @@ func (m *Monitor) wait(w *window, key uint64, p *Prediction) {
 	if key > w.Keep || math.IsNaN(p.Score) {
 		return
 	}
-	r := row{Key: key, Time: p.Time, Score: p.Score, Label: -1}
+	r := row{Key: key, Time: p.Time, Score: p.Score, Label: math.NaN()}
 	for i, name := range p.Slices {
 		r.Slices = append(r.Slices, m.nameOf(i, name))
 	}
@@ -418,8 +423,10 @@ func (m *Monitor) ObserveOutcome(o *Outcome) ([]Report, error) {
 	switch {
 	case o.ID == "" || len(o.ID) > IDBytesMax:
 		return nil, fmt.Errorf("%w: outcome: its id has %d bytes, there have to be 1 to %d", ErrEvent, len(o.ID), IDBytesMax)
-	case o.Label != 0 && o.Label != 1:
+	case m.config.Kind == Binary && o.Label != 0 && o.Label != 1:
 		return nil, fmt.Errorf("%w: outcome of %.64q: its label is %v, labels are 0 and 1", ErrEvent, o.ID, o.Label)
+	case !(math.Abs(o.Label) <= estimate.AmountMax):
+		return nil, fmt.Errorf("%w: outcome of %.64q: its label is %v, which is no number, or beyond %v", ErrEvent, o.ID, o.Label, estimate.AmountMax)
 	case o.Time <= 0 || arrival > timeMax || o.Time > arrival+m.config.FutureMax.micros():
 		return nil, fmt.Errorf("%w: outcome of %.64q: its time %s is not in 1970 to %s after it arrived", ErrEvent, o.ID, moment(o.Time), m.config.FutureMax)
 	}
@@ -431,20 +438,22 @@ func (m *Monitor) ObserveOutcome(o *Outcome) ([]Report, error) {
 	key := profile.Hash(o.ID)
 	at, ok := m.rows[key]
 	if !ok {
-		m.early(key, early{int8(o.Label), arrival})
+		m.early(key, early{o.Label, arrival})
 		return reports, nil
 	}
 	r := &at.window.Rows[at.row]
-	if r.Label >= 0 && r.Label != int8(o.Label) {
+	known := !math.IsNaN(r.Label)
+	if known && r.Label != o.Label {
 		m.state.Counts.Corrections++
 	}
-	if e := (early{int8(o.Label), arrival}); r.Label < 0 || e.after(early{r.Label, r.Arrival}) {
+	if e := (early{o.Label, arrival}); !known || e.after(early{r.Label, r.Arrival}) {
 		r.Label, r.Arrival = e.Label, e.Arrival
 	}
 	return reports, nil
 }
 
-// after says which of two outcomes counts: the later one, of the same moment the positive.
+// after says which of two outcomes counts: the later one, of the same moment the positive or
+// larger.
 func (e early) after(o early) bool {
 	return e.Arrival > o.Arrival || e.Arrival == o.Arrival && e.Label > o.Label
 }

@@ -55,7 +55,7 @@ func ReferenceOf(c Config, predictions []Prediction, labels []float64) (Referenc
 }
 
 // ReferenceFile makes a reference of a Parquet file that has the columns of the
-// configuration, the model's scores in one column, and labels, 0 and 1 or false and true, in
+// configuration, the model's scores in one column, and labels, 0 and 1 or false and true, or amounts, in
 // another, which is empty if there are none. Rows without a label, or without a score, are part
 // of the profile.
 func ReferenceFile(ctx context.Context, c Config, path, score, label string) (Reference, error) {
@@ -118,11 +118,30 @@ func newBase(c *Config, p *profile.Profile) base {
 // reference is a Reference that was made ready.
 type reference struct {
 	base
-	profile     *profile.Profile
-	calibration *estimate.Calibration // nil without labels
-	values      estimate.Values
+	profile *profile.Profile
+	rows    int
+	values  estimate.Values
+	// Without labels none of these; else those of the kind.
+	calibration *estimate.Calibration
 	auc         interval.AUC
-	rows        int
+	errors      *estimate.Errors
+}
+
+// estimator is what quality is estimated from.
+type estimator interface {
+	Window(scores []float64, check *estimate.Check, o estimate.Options) (*estimate.Estimate, error)
+	Check(scores, labels []float64, o estimate.Options) (*estimate.Check, error)
+}
+
+// estimator is nil without labels.
+func (r *reference) estimator() estimator {
+	switch {
+	case r.calibration != nil:
+		return r.calibration
+	case r.errors != nil:
+		return r.errors
+	}
+	return nil
 }
 
 func newReference(c *Config, r Reference) (*reference, error) {
@@ -140,6 +159,13 @@ func newReference(c *Config, r Reference) (*reference, error) {
 		return own, nil
 	}
 	var err error
+	if c.Kind == Regression {
+		if own.errors, err = estimate.NewErrors(r.Scores, r.Labels); err != nil {
+			return nil, fmt.Errorf("%w: reference: %w", ErrConfig, err)
+		}
+		own.values = own.errors.Values
+		return own, nil
+	}
 	if own.calibration, err = estimate.Calibrate(r.Scores, r.Labels); err != nil {
 		return nil, fmt.Errorf("%w: reference: %w", ErrConfig, err)
 	}

@@ -22,6 +22,8 @@ type Report struct {
 	Matured bool
 	// Rows are those of the window.
 	Rows int64
+	// Kind is that of the monitor; empty in reports of before there were several is Binary.
+	Kind Kind
 	// Judged says that there were enough rows for tests; Note says what there was not.
 	Judged bool
 	Note   string
@@ -73,7 +75,8 @@ type Quality struct {
 	Sampled float64
 	Values  estimate.Values
 	// Low and High are intervals at 95 % of AUC (DeLong), accuracy, precision and recall
-	// (Wilson); NaN of the others.
+	// (Wilson), and of the metrics of a regression (estimate.RealisedAmounts); NaN of the
+	// others.
 	Low, High estimate.Values
 	// Cost is what wrong decisions cost on average, by Config.
 	Cost float64
@@ -81,6 +84,8 @@ type Quality struct {
 	Check *estimate.Check
 	// Tests are those for concept drift.
 	Tests []ConceptTest
+	// Bins are the bias by bins of the score, of a regression with a reference.
+	Bins []estimate.ScoreBin
 }
 
 // ConceptTest asks whether what inputs mean has changed.
@@ -88,7 +93,7 @@ type ConceptTest struct {
 	Name string
 	// Before is the reference, Now the window.
 	Before, Now float64
-	// P is one-sided for a drop of quality, Adjusted corrected by Holm.
+	// P is one-sided for a drop of quality, two-sided of a bias; Adjusted corrected by Holm.
 	P, Adjusted float64
 	// Change says that it is sure and large enough to matter.
 	Change bool

@@ -13,12 +13,12 @@ import (
 
 // A snapshot is, with numbers of 8 bytes, the low one first:
 //
-//	 0  magic "MRMON002"
+//	 0  magic "MRMON003"
 //	 8  length of what follows the hash
 //	16  SHA-256 of what follows it
 //	48  gob: the hash of configuration and reference, the state
 const (
-	snapshotMagic = "MRMON002"
+	snapshotMagic = "MRMON003"
 	snapshotHead  = 48
 	// SnapshotBytesMax bounds a snapshot that is read.
 	SnapshotBytesMax = 8 << 30

@@ -74,6 +74,8 @@ type Document struct {
 	Closed, Matured []monitor.Report
 	// Alarms are those that are raised first, the critical before the others, then the newest.
 	Alarms []Span
+	// Kind is that of the newest report: another is not shown.
+	Kind monitor.Kind
 	// Windows are the lengths there are, shortest first.
 	Windows []monitor.Duration
 	// From and To are what the reports are of, in microseconds since 1970.
@@ -83,7 +85,10 @@ type Document struct {
 // New puts reports together. They are in the order in which they came to be known, and stay
 // the caller's.
 func New(reports []monitor.Report, o Options) *Document {
-	d := &Document{Options: o, Reports: reports, Alarms: Spans(reports)}
+	d := &Document{Options: o, Reports: reports, Alarms: Spans(reports), Kind: monitor.Binary}
+	if n := len(reports); n > 0 && reports[n-1].Kind != "" {
+		d.Kind = reports[n-1].Kind
+	}
 	counts := map[monitor.Duration]int{}
 	for i := range reports {
 		r := &reports[i]

@@ -14,6 +14,15 @@ import (
 // titles are metrics for people.
 var titles = map[estimate.Metric]string{
 	estimate.AUC: "AUC", estimate.AveragePrecision: "Average precision", estimate.Accuracy: "Accuracy", estimate.Precision: "Precision", estimate.Recall: "Recall",
+	estimate.MAE: "Mean absolute error", estimate.RMSE: "RMSE", estimate.Bias: "Bias", estimate.R2: "R²",
+}
+
+// Title is a metric for people.
+func Title(m estimate.Metric) string {
+	if title := titles[m]; title != "" {
+		return title
+	}
+	return string(m)
 }
 
 // metric is a metric over time: what labels say, and what was estimated before them. It is
@@ -34,9 +43,12 @@ func (d *Document) metric(m estimate.Metric) *figure {
 	}
 	doubtful := 0
 	for _, r := range d.Closed {
-		if r.Estimated != nil && r.Estimated.Unreliable {
+		if r.Estimated == nil || math.IsNaN(r.Estimated.Values.Of(m)) {
+			continue
+		}
+		if r.Estimated.Unreliable {
 			doubtful++
-		} else if r.Estimated != nil {
+		} else {
 			estimated.add(r.Start, r.Estimated.Values.Of(m), r.Estimated.Low.Of(m), r.Estimated.High.Of(m))
 		}
 	}
@@ -137,10 +149,18 @@ func (d *Document) decided(names []string) *figure {
 // plottedSlicesMax bounds the slices of a plot.
 const plottedSlicesMax = seriesMax
 
-// sliceFigures are AUC and accuracy of the first slices over time.
+// slicePlots are the metrics that are plotted by slice.
+func (d *Document) slicePlots() []estimate.Metric {
+	if d.Kind == monitor.Regression {
+		return []estimate.Metric{estimate.MAE, estimate.Bias}
+	}
+	return []estimate.Metric{estimate.AUC, estimate.Accuracy}
+}
+
+// sliceFigures are two metrics of the first slices over time.
 func (d *Document) sliceFigures(parts []monitor.SliceQuality) []*figure {
 	var all []*figure
-	for _, m := range []estimate.Metric{estimate.AUC, estimate.Accuracy} {
+	for _, m := range d.slicePlots() {
 		var shown []series
 		for _, p := range parts[:min(len(parts), plottedSlicesMax)] {
 			s := series{name: report.Visible(p.Slice + "=" + p.Value)}

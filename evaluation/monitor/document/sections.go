@@ -125,7 +125,7 @@ func severityClass(s monitor.Severity) string {
 
 func (d *Document) quality() *section {
 	s := &section{id: "quality", title: "Quality"}
-	for _, m := range []estimate.Metric{estimate.AUC, estimate.AveragePrecision, estimate.Accuracy, estimate.Precision, estimate.Recall} {
+	for _, m := range d.Kind.Metrics() {
 		if f := d.metric(m); f != nil {
 			s.figures = append(s.figures, f)
 		}
@@ -138,10 +138,14 @@ func (d *Document) quality() *section {
 	}
 	if t := d.estimates(); len(t.Rows) > 0 {
 		s.tables = append(s.tables, t.bounded())
-		s.notes = append(s.notes, "What an estimate assumes (confidence-based, CBPE): "+estimate.Assumptions)
+		s.notes = append(s.notes, d.Kind.Assumptions())
 	}
 	if t := d.concepts(); len(t.Rows) > 0 {
 		s.tables = append(s.tables, t)
+	}
+	if t := d.biases(); len(t.Rows) > 0 {
+		s.tables = append(s.tables, t)
+		s.notes = append(s.notes, "The bias is the mean of score less label: above 0 the model predicts too much. Where it depends on the score, the model is off for some rows and the mean over all may hide it.")
 	}
 	if len(s.tables) == 0 {
 		s.notes = append(s.notes, "No labels matured, and there is no reference with labels to estimate from: nothing is known of quality.")
@@ -151,33 +155,80 @@ func (d *Document) quality() *section {
 
 // realised is the quality of windows whose labels are in, newest first.
 func (d *Document) realised() *table {
-	t := &table{Caption: "Quality that labels say, newest window first", Head: heads("window from", "#rows", "#with label", "#coverage", "#positives", "#AUC", "#average precision", "#accuracy", "#precision", "#recall", "#cost")}
+	t := &table{Caption: "Quality that labels say, newest window first", Head: d.qualityHeads("window from", d.Kind.Metrics())}
+	if d.Kind != monitor.Regression {
+		t.Head = append(t.Head, heads("#cost")...)
+	}
 	for _, r := range slices.Backward(d.Matured) {
 		q := r.Quality
 		if q == nil || q.Labelled == 0 {
 			continue
 		}
-		of := func(m estimate.Metric) string { return ofMetric(q.Values, q.Low, q.High, m) }
-		row := t.add(when(r.Start), count(int64(q.Rows)), count(int64(q.Labelled)), percent(q.Coverage), count(int64(q.Positives)),
-			of(estimate.AUC), of(estimate.AveragePrecision), of(estimate.Accuracy), of(estimate.Precision), of(estimate.Recall), number(q.Cost))
+		texts := d.qualityTexts(when(r.Start), q, d.Kind.Metrics())
+		if d.Kind != monitor.Regression {
+			texts = append(texts, number(q.Cost))
+		}
+		row := t.add(texts...)
 		for _, test := range q.Tests {
-			if test.Change && test.Name == string(estimate.AUC) {
-				row[5].Class = "bad"
-			} else if test.Change && test.Name == string(estimate.Accuracy) {
-				row[7].Class = "bad"
+			if i := slices.Index(d.Kind.Metrics(), estimate.Metric(test.Name)); i >= 0 && test.Change {
+				row[len(d.qualityHeads("", nil))+i].Class = "bad"
 			}
 		}
 	}
 	return t
 }
 
+// qualityHeads are the columns of a table of quality, and qualityTexts a row of it.
+func (d *Document) qualityHeads(of string, metrics []estimate.Metric) []column {
+	all := heads(of, "#rows", "#with label", "#coverage")
+	if d.Kind != monitor.Regression {
+		all = append(all, heads("#positives")...)
+	}
+	for _, m := range metrics {
+		title := Title(m)
+		if title != strings.ToUpper(title) { // else it is an abbreviation
+			title = strings.ToLower(title)
+		}
+		all = append(all, heads("#"+title)...)
+	}
+	return all
+}
+
+func (d *Document) qualityTexts(of string, q *monitor.Quality, metrics []estimate.Metric) []string {
+	texts := []string{of, count(int64(q.Rows)), count(int64(q.Labelled)), percent(q.Coverage)}
+	if d.Kind != monitor.Regression {
+		texts = append(texts, count(int64(q.Positives)))
+	}
+	for _, m := range metrics {
+		texts = append(texts, ofMetric(q.Values, q.Low, q.High, m))
+	}
+	return texts
+}
+
+// biases are those by bins of the score, of the newest window that has some.
+func (d *Document) biases() *table {
+	t := &table{Head: heads("scores from", "to", "#rows", "#bias", "#reference", "#p")}
+	for _, r := range slices.Backward(d.Matured) {
+		if r.Quality == nil || len(r.Quality.Bins) == 0 {
+			continue
+		}
+		t.Caption = "Bias by score, window from " + when(r.Start)
+		for _, b := range r.Quality.Bins {
+			t.add(number(b.From), number(b.To), count(int64(b.Rows)), between(b.Bias, b.Low, b.High), number(b.Before), probability(b.P))
+		}
+		return t
+	}
+	return t
+}
+
 // estimates are those made before labels, newest first, with what came true.
 func (d *Document) estimates() *table {
-	t := &table{Caption: "Quality estimated before labels, newest window first", Head: heads("window from", "#AUC estimated", "#AUC realised", "#off by", "to be trusted")}
+	first := d.Kind.Metrics()[0]
+	t := &table{Caption: "Quality estimated before labels, newest window first", Head: heads("window from", "#"+Title(first)+" estimated", "#"+Title(first)+" realised", "#off by", "to be trusted")}
 	realised := map[int64]float64{}
 	for _, r := range d.Matured {
 		if r.Quality != nil {
-			realised[r.Start] = r.Quality.Values.Of(estimate.AUC)
+			realised[r.Start] = r.Quality.Values.Of(first)
 		}
 	}
 	for _, r := range slices.Backward(d.Closed) {
@@ -185,15 +236,15 @@ func (d *Document) estimates() *table {
 		if e == nil {
 			continue
 		}
-		auc, ok := realised[r.Start]
+		came, ok := realised[r.Start]
 		if !ok {
-			auc = math.NaN()
+			came = math.NaN()
 		}
 		trust := "yes"
 		if e.Unreliable {
 			trust = "no: " + strings.Join(e.Reasons, "; ")
 		}
-		row := t.add(when(r.Start), ofMetric(e.Values, e.Low, e.High, estimate.AUC), number(auc), number(e.Values.Of(estimate.AUC)-auc), trust)
+		row := t.add(when(r.Start), ofMetric(e.Values, e.Low, e.High, first), number(came), number(e.Values.Of(first)-came), trust)
 		if e.Unreliable {
 			row[4].Class = "warn"
 		}
@@ -264,11 +315,10 @@ func (d *Document) slices() *section {
 		if len(parts) == 0 {
 			continue
 		}
-		t := &table{Caption: "Quality by slice, window from " + when(r.Start), Head: heads("slice", "#rows", "#with label", "#coverage", "#positives", "#AUC", "#accuracy", "#precision", "#recall")}
+		metrics := slices.DeleteFunc(slices.Clone(d.Kind.Metrics()), func(m estimate.Metric) bool { return m == estimate.AveragePrecision })
+		t := &table{Caption: "Quality by slice, window from " + when(r.Start), Head: d.qualityHeads("slice", metrics)}
 		for _, p := range parts {
-			q := &p.Quality
-			of := func(m estimate.Metric) string { return ofMetric(q.Values, q.Low, q.High, m) }
-			t.add(p.Slice+"="+p.Value, count(int64(q.Rows)), count(int64(q.Labelled)), percent(q.Coverage), count(int64(q.Positives)), of(estimate.AUC), of(estimate.Accuracy), of(estimate.Precision), of(estimate.Recall))
+			t.add(d.qualityTexts(p.Slice+"="+p.Value, &p.Quality, metrics)...)
 		}
 		s.tables = append(s.tables, t.bounded())
 		s.figures = append(s.figures, d.sliceFigures(parts)...)

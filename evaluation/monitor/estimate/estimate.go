@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package estimate estimates how good a binary classifier is before labels arrive, from
-// its scores alone (confidence-based performance estimation, CBPE).
+// Package estimate estimates how good a model is before labels arrive, from its scores alone:
+// a binary classifier (confidence-based performance estimation, CBPE), and a regression, whose
+// scores are amounts (Errors).
+//
+// Of a classifier:
 //
 // If a row's calibrated probability is p, it is positive with chance p. So the expected
 // confusion at a threshold is a sum of probabilities, and the ROC and precision-recall
@@ -19,9 +22,19 @@
 //	    about calibration and the chance in labels, as far as E1 holds.
 //	E4  An estimate that is doubtful says why (Estimate.Reasons).
 //
+// Of a regression, errors are those of the reference's rows with about the same score:
+//
+//	E5  Assumed: among rows with about the same score, errors are distributed as in the
+//	    reference. E1's limits hold; and where errors have nothing to do with the score, the
+//	    estimate is the reference's error, whatever comes (AmountAssumptions).
+//	E6  Intervals are for the metric that will be realised, by its standard error: of errors
+//	    within bins of the score, and of the bins' means in the reference.
+//
 // Sources: Kivimaeki, Bialek, Kuberski, Nurminen, Performance estimation in binary
 // classification using calibrated confidence, 2025 (CBPE); Zadrozny and Elkan, KDD 2002
 // (isotonic calibration); Platt 1999; Ayer et al., Annals 1955 (pool adjacent violators).
+// The idea of Errors, learning the error where labels are known, is that of NannyML's direct
+// loss estimation, with the score as the only input.
 //
 // Concurrency: functions may be called at the same time. A Calibration does not change.
 package estimate
@@ -34,7 +47,7 @@ import (
 )
 
 // ErrData means that there is nothing to estimate from: no rows, one class only, a score
-// that is not finite, a label other than 0 and 1.
+// that is not finite, a label other than 0 and 1, or of a regression that is not finite.
 var ErrData = errors.New("cannot estimate")
 
 // RowsMax is the most rows of a window or a reference.
@@ -57,14 +70,35 @@ const (
 	F1               Metric = "f1"
 	LogLoss          Metric = "log_loss"
 	Brier            Metric = "brier"
+
+	// Those of a regression, in the labels' unit but for R2.
+	MAE  Metric = "mae"  // mean absolute error
+	RMSE Metric = "rmse" // root of the mean squared error
+	Bias Metric = "bias" // mean of score less label: above 0 predicts too much
+	R2   Metric = "r2"   // share of the labels' variance that is explained, below 0 if none is
 )
 
-// Metrics are all of them, in the order of Values.
-var Metrics = []Metric{AUC, AveragePrecision, Accuracy, Precision, Recall, F1, LogLoss, Brier}
+// Metrics are all of them, in the order of Values: those of classes first.
+var Metrics = []Metric{AUC, AveragePrecision, Accuracy, Precision, Recall, F1, LogLoss, Brier, MAE, RMSE, Bias, R2}
 
-// Values are the metrics in the order of Metrics. What is not defined is NaN: AUC of one
-// class, log loss and Brier of scores outside 0 to 1.
-type Values [8]float64
+// ClassMetrics and AmountMetrics are those of a classifier and of a regression.
+var ClassMetrics, AmountMetrics = Metrics[:8:8], Metrics[8:]
+
+// Values are the metrics in the order of Metrics. What is not defined is NaN: those of the
+// other kind of model, AUC of one class, log loss and Brier of scores outside 0 to 1, R2 of
+// labels that are all the same.
+type Values [12]float64
+
+// Unknown are values of which none is defined.
+func Unknown() (v Values) {
+	for i := range v {
+		v[i] = math.NaN()
+	}
+	return v
+}
+
+// set sets the value of a metric.
+func (v *Values) set(m Metric, to float64) { v[slices.Index(Metrics, m)] = to }
 
 // Of is the value of a metric.
 func (v Values) Of(m Metric) float64 {
@@ -179,7 +213,8 @@ func (s *sweep) values(p []float64) Values {
 		from = to
 	}
 	nan := math.NaN()
-	v := Values{nan, nan, (tp + negatives - fp) / float64(n), 0, nan, nan, loss / float64(n), brier / float64(n)}
+	v := Unknown()
+	v[2], v[6], v[7] = (tp+negatives-fp)/float64(n), loss/float64(n), brier/float64(n)
 	if both := positives*negatives - noise; both > 0 && positives > 0 && negatives > 0 {
 		v[0] = pairs / both
 	}
@@ -187,6 +222,7 @@ func (s *sweep) values(p []float64) Values {
 		v[1], v[4] = ap/positives, tp/positives
 		v[5] = 2 * tp / (tp + fp + positives)
 	}
+	v[3] = 0
 	if tp+fp > 0 {
 		v[3] = tp / (tp + fp)
 	}

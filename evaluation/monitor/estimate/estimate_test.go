@@ -43,7 +43,7 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	expected := newSweep(g.Scores, g.Threshold).values(g.Chances)
-	for i, m := range Metrics {
+	for i, m := range ClassMetrics {
 		if !near(realised[i], g.Realised[i], 1e-9) {
 			t.Errorf("%s is %v, scikit-learn has %v", m, realised[i], g.Realised[i])
 		}
@@ -88,7 +88,7 @@ func TestWindows(t *testing.T) {
 		}
 		realised, _ := Realised(scores, labels, 0.5)
 		off += math.Abs(realised.Of(AUC)-e.Values.Of(AUC)) / 40
-		for m := range realised {
+		for m := range ClassMetrics {
 			tried++
 			if realised[m] >= e.Low[m] && realised[m] <= e.High[m] {
 				covered++

@@ -28,7 +28,8 @@ type Options struct {
 	// BeyondMax is the share of scores beyond those of the reference above which it is not
 	// reliable; 0 is 0.01.
 	BeyondMax float64
-	// Tolerance is by how much AUC may be off: on the last window with labels (Check), and on
+	// Tolerance is by how much AUC, or of a regression the mean absolute error as a share of
+	// itself, may be off: on the last window with labels (Check), and on
 	// average by what the interval says. Ten times it is the share of the positives that may
 	// be too many or too few on that window. 0 is 0.02, that is 0.02 and 20 %.
 	Tolerance float64
@@ -67,10 +68,11 @@ func (o *Options) Validate() error {
 // Estimate is what is expected of a window.
 type Estimate struct {
 	Rows int
-	// Positives is how many positives are expected.
+	// Positives is how many positives are expected, NaN of a regression.
 	Positives float64
 	Values    Values
-	// Low and High are the ends of the intervals of the realised metrics, NaN without draws.
+	// Low and High are the ends of the intervals of the realised metrics, NaN without draws of
+	// a classifier.
 	Low, High Values
 	// Unreliable says that the estimate is not to be trusted, for these reasons.
 	Unreliable bool
@@ -206,9 +208,11 @@ func meanError(level float64) float64 {
 // Check is how the estimate did on a window whose labels are all there.
 type Check struct {
 	Estimated, Realised Values
-	// Expected and Positives are the positives that were expected and that there were.
+	// Expected and Positives are the positives that were expected and that there were, NaN of
+	// a regression.
 	Expected, Positives float64
-	// P is the p-value of "as many positives as expected", from the spread of labels alone.
+	// P is the p-value of "as many positives as expected", from the spread of labels alone, or
+	// of "errors as large as expected".
 	P float64
 	// Reasons say what was off by more than chance and more than Options.Tolerance.
 	Reasons []string

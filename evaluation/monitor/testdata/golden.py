@@ -13,7 +13,8 @@ import statsmodels
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 from sklearn.isotonic import IsotonicRegression
-from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, log_loss, roc_auc_score
+from sklearn.metrics import (average_precision_score, brier_score_loss, f1_score, log_loss, mean_absolute_error, mean_squared_error, r2_score,
+                             roc_auc_score)
 from statsmodels.stats.proportion import proportions_ztest
 
 here = os.path.dirname(os.path.abspath(__file__))
@@ -21,8 +22,8 @@ rng = np.random.default_rng(20180725)
 versions = {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__}
 
 
-def write(path, value, more={}):
-    with open(os.path.join(here, "..", path, "testdata", "golden.json"), "w") as f:
+def write(path, value, more={}, name="golden.json"):
+    with open(os.path.join(here, "..", path, "testdata", name), "w") as f:
         json.dump({"versions": {**versions, **more}, **value}, f, indent=1)
         f.write("\n")
 
@@ -116,3 +117,20 @@ write("", {
     "fell": [fell(900, 1000, 430, 500), fell(900, 1000, 450, 500), fell(180, 200, 460, 500), fell(1999, 2000, 96, 100), fell(50, 100, 0, 60)],
     "below": [{"z": z, "p": float(stats.norm.cdf(z))} for z in (-8.5, -3.1, -0.4, 0.0, 1.7)],
 }, {"statsmodels": statsmodels.__version__})
+
+
+def amounts(seed, rows, shift):
+    """A regression's metrics, and the chance of so large a difference of mean errors when pooled rows are dealt out."""
+    own = np.random.default_rng(seed)
+    before, now = own.exponential(size=400).round(6), (own.exponential(size=rows) + shift).round(6)
+    score, noise = own.normal(200, 50, size=rows).round(4), own.normal(3, 12, size=rows).round(4)
+    truth = (score - noise).round(4)
+    at = stats.permutation_test((now, before), lambda x, y, axis: x.mean(axis) - y.mean(axis), n_resamples=200_000, batch=2000, alternative="greater", vectorized=True, rng=own)
+    size = np.abs(score - truth)
+    low, high = stats.norm.interval(0.95, size.mean(), stats.sem(size))
+    return {"scores": list(score), "labels": list(truth), "mae": mean_absolute_error(truth, score), "rmse": float(np.sqrt(mean_squared_error(truth, score))),
+            "bias": float(np.mean(score - truth)), "r2": r2_score(truth, score), "mae_low": float(low), "mae_high": float(high),
+            "before": list(before), "now": list(now), "above": float(at.pvalue)}
+
+
+write("estimate", {"amounts": [amounts(1, 50, 0.35), amounts(2, 60, 0), amounts(3, 200, 0.15), amounts(4, 30, -0.2)]}, name="amounts.json")
