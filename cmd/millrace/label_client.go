@@ -63,7 +63,7 @@ func (o *labelOptions) connect(ctx context.Context) (*labelClient, error) {
 	if _, err := os.Stat(filepath.Join(p.State, "log")); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: nothing is there yet; millrace up begins it", p.State)
 	}
-	log, err := openLog(ctx, p.State, p)
+	log, err := ownLog(ctx, p.State, p, ", or ask it: --server")
 	if errors.Is(err, offline.ErrLocked) {
 		if p.Server.HTTP == 0 {
 			return nil, errors.New("a server has the log, at a port that was free: give --server")

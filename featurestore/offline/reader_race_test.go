@@ -38,6 +38,7 @@ func readersFor(t *testing.T) time.Duration {
 func raceSample(sequence uint64) Record {
 	r := sample(int(sequence))
 	r.EventTime = day0 + int64(sequence/1000)*dayMicros + int64(sequence*7919%86_400)*1_000_000
+	r.ArrivalTime = r.EventTime + 500
 	return r
 }
 
