@@ -38,6 +38,8 @@ type labelClient struct {
 	token string
 	http  *http.Client
 	close func() error
+	// hint is what to do where nobody answers.
+	hint string
 }
 
 // connect reaches the server that --server names, else opens the project's log, or where a
@@ -48,7 +50,7 @@ func (o *labelOptions) connect(ctx context.Context) (*labelClient, error) {
 		if !strings.Contains(base, "://") {
 			base = "http://" + base
 		}
-		return &labelClient{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{}, close: func() error { return nil }}
+		return &labelClient{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{}, close: func() error { return nil }, hint: "is millrace up running there? else give another --server"}
 	}
 	if o.server != "" {
 		return remote(o.server), nil
@@ -72,7 +74,9 @@ func (o *labelOptions) connect(ctx context.Context) (*labelClient, error) {
 		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 			host = "127.0.0.1"
 		}
-		return remote(net.JoinHostPort(host, strconv.Itoa(int(p.Server.HTTP)))), nil
+		c := remote(net.JoinHostPort(host, strconv.Itoa(int(p.Server.HTTP))))
+		c.hint = fmt.Sprintf("a server has the log in %s, but does not answer at the port of %s: give --server HOST:PORT with its HTTP port, or stop it", p.State, projectFile)
+		return c, nil
 	}
 	if err != nil {
 		return nil, err
@@ -200,7 +204,7 @@ func (c *labelClient) send(ctx context.Context, method, path string, query url.V
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("%w (is millrace up running there? else give --server)", err)
+		return nil, fmt.Errorf("%w (%s)", err, c.hint)
 	}
 	return resp, nil
 }

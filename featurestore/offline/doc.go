@@ -122,7 +122,7 @@
 //	L8  Replay visits every durable record behind a sequence, once and in order, or none.
 //	L9  Within HoldBytesMax, a segment with records above the hold is not removed.
 //	L10 A reader has every record that was durable before it was opened, and others only
-//	    up to one sequence: each once and whole, but for what retention takes, with an error.
+//	    up to one sequence: each once and whole, but for what retention has deleted.
 //
 // # Concurrency
 //

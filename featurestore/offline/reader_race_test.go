@@ -231,7 +231,7 @@ func TestReaderBesideAKilledWriter(t *testing.T) {
 		must(t, child.Start())
 		said, began := make(chan error, 1), make(chan struct{})
 		go func() { said <- acknowledged.follow(bufio.NewScanner(out), began) }() // ends with the child
-		if rng.IntN(4) > 0 { // else it is killed while it opens the log, perhaps
+		if rng.IntN(4) > 0 {                                                      // else it is killed while it opens the log, perhaps
 			<-began
 		}
 		for range 1 + rng.IntN(6) {
