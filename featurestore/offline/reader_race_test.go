@@ -37,7 +37,7 @@ func readersFor(t *testing.T) time.Duration {
 // from that, and its day from the place in the log, so that days grow old.
 func raceSample(sequence uint64) Record {
 	r := sample(int(sequence))
-	r.EventTime = day0 + int64(sequence/1000)*dayMicros + int64(sequence*7919%86_400)*1_000_000
+	r.EventTime = day0 + int64(sequence/200)*dayMicros + int64(sequence*7919%86_400)*1_000_000
 	r.ArrivalTime = r.EventTime + 500
 	return r
 }
@@ -87,35 +87,34 @@ func checkMoment(ctx context.Context, r *Log, known uint64, versions Versions, w
 // fast as it can.
 func TestReadersBesideAWriter(t *testing.T) {
 	o := killOptions(t.TempDir())
-	o.RetainBytes = 150 << 10
+	o.RetainBytes = 60 << 10
 	l := openLog(t, o)
 	s := declare(t, l, everyType)
-	ctx, cancel := context.WithTimeout(t.Context(), readersFor(t))
-	defer cancel()
+	wrote := make(chan struct{}, 2) // something new for a reader
 	var opened, retired atomic.Int64
 	var group sync.WaitGroup
 	for i := range 2 {
 		group.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(i), 11))
-			for first := true; first || ctx.Err() == nil; first = false {
+			for range wrote {
 				known := l.Durable()
 				r, err := OpenReader(t.Context(), o)
 				if err == nil {
 					err = errors.Join(checkMoment(t.Context(), r, known, Versions(rng.IntN(3)), 1+rng.IntN(3)), r.Close())
 				}
-				switch opened.Add(1); {
-				case errors.Is(err, ErrRetired):
+				opened.Add(1)
+				if errors.Is(err, ErrRetired) {
 					retired.Add(1)
-				case err != nil:
+				} else if err != nil {
 					t.Error(err)
-					cancel()
 				}
 			}
 		})
 	}
-	for next := uint64(1); next == 1 || ctx.Err() == nil; {
+	end := time.Now().Add(readersFor(t))
+	for next := uint64(1); (next < 3000 || time.Now().Before(end)) && !t.Failed(); {
 		var records []Record
-		for range 1 + next%397 {
+		for range 1 + next%97 {
 			records = append(records, raceSample(next+uint64(len(records))))
 		}
 		first, err := s.AppendBatch(t.Context(), records)
@@ -125,10 +124,20 @@ func TestReadersBesideAWriter(t *testing.T) {
 		if err == nil && next%5 == 0 {
 			err = l.Sync(t.Context())
 		}
-		must(t, err)
+		if err == nil && next%7 == 0 { // so that what is compacted keeps up, and grows old
+			err = l.Compact(t.Context())
+		}
+		if err != nil {
+			t.Error(err)
+		}
 		next += uint64(len(records))
 		l.Hold(next)
+		select {
+		case wrote <- struct{}{}:
+		default:
+		}
 	}
+	close(wrote)
 	group.Wait()
 	st := l.Stats()
 	t.Logf("opened %d readers, %d of which retention cut; %d records in %d compactions, %d retired", opened.Load(), retired.Load(), st.Stored, st.Compactions, st.RetiredRows)
