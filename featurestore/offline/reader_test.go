@@ -105,7 +105,7 @@ func TestReaderGoesOnInOtherPartitions(t *testing.T) {
 	o := quiet(Options{Dir: t.TempDir(), MergeParts: 2})
 	l := openLog(t, o)
 	s := declare(t, l, everyType)
-	const days, each = 6, 50
+	const days, each = 4, 50
 	at := func(day, i int) Record {
 		r := sample(day*each + i)
 		r.EventTime = day0 + int64(day)*dayMicros + int64(i/2)*1_000_000 // two at each moment
@@ -144,21 +144,21 @@ func TestReaderGoesOnInOtherPartitions(t *testing.T) {
 		t.Errorf("the reader has seen manifest %d alone", number)
 	}
 	var mu sync.Mutex
-	slices2 := map[int][]Record{}
+	bySlice := map[int][]Record{}
 	must(t, r.ScanParallel(t.Context(), Query{Stream: "predictions", Versions: Latest}, 3, func(_ context.Context, slice int, s *Scanner) error {
 		mu.Lock()
 		defer mu.Unlock()
 		for s.Next() {
-			if len(slices2[slice]) == 0 {
+			if len(bySlice[slice]) == 0 {
 				put(fmt.Sprint("latest", slice), false)
 			}
-			slices2[slice] = append(slices2[slice], s.Record().Clone())
+			bySlice[slice] = append(bySlice[slice], s.Record().Clone())
 		}
 		return s.Err()
 	}))
 	got = nil
-	for slice := range len(slices2) + 1 {
-		got = append(got, slices2[slice]...)
+	for slice := range len(bySlice) + 1 {
+		got = append(got, bySlice[slice]...)
 	}
 	expectRecords(t, "slices", got, want)
 }
