@@ -24,6 +24,9 @@ const readersVariable = "MILLRACE_OFFLINE_READERS"
 func readersFor(t *testing.T) time.Duration {
 	t.Helper()
 	d := 400 * time.Millisecond
+	if testing.Short() {
+		d = 0 // the least of each
+	}
 	if text := os.Getenv(readersVariable); text != "" {
 		var err error
 		if d, err = time.ParseDuration(text); err != nil {
@@ -112,7 +115,11 @@ func TestReadersBesideAWriter(t *testing.T) {
 		})
 	}
 	end := time.Now().Add(readersFor(t))
-	for next := uint64(1); (next < 3000 || time.Now().Before(end)) && !t.Failed(); {
+	least := uint64(3000)
+	if testing.Short() {
+		least = 1500
+	}
+	for next := uint64(1); (next < least || time.Now().Before(end)) && !t.Failed(); {
 		var records []Record
 		for range 1 + next%97 {
 			records = append(records, raceSample(next+uint64(len(records))))
