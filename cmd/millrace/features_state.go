@@ -136,6 +136,9 @@ func openLog(ctx context.Context, dir string, owner *project) (*offline.Log, err
 	}
 	options.HoldFromStart = false // nothing is replayed
 	log, err := offline.OpenReader(ctx, options)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is no event log in it yet: nothing was served or loaded; millrace up or features materialize begins one", dir)
+	}
 	return log, explainState(dir, err, "")
 }
 
