@@ -38,8 +38,8 @@ func newFeaturesCommand() *cobra.Command {
 same online as in training sets.
 
 Definitions are read from --definitions, or else from the files that millrace.yaml in the
-current folder names, or else from features.yaml. Commands that open a state folder
-themselves need it closed: no server may have it open.`,
+current folder names, or else from features.yaml. Commands that read an event log may do so
+while a server writes it; what writes to a state folder, and get --state, needs it closed.`,
 		Example: `  millrace features validate features.yaml
   millrace features materialize                         # history into the event log and the states
   millrace features serve

@@ -43,7 +43,7 @@ are both respected, and so is when labels became known: nothing of the future le
 The labels are a file (CSV, Parquet, JSON lines) with the keys, the time and the request
 fields of the service, or the events of a source: --labels source:NAME. A manifest beside
 the output says what it was made of, by hashes; dataset check compares it with what is
-there now.`,
+there now. A server may have the event log of --log open and go on.`,
 		Example: `  millrace features dataset --service fraud --labels source:payments --label is_fraud --output train.parquet \
       --from 2018-05-01 --to 2018-07-01
   millrace features dataset --service fraud --labels labels.csv --label chargeback --column event_timestamp=paid_at \

@@ -111,7 +111,7 @@ func (o *featuresOptions) getFromState(ctx context.Context, stderr io.Writer, se
 	if err != nil {
 		return nil, err
 	}
-	store, err := f.state.openStore(ctx, dir, owner, c, stderr, newProgress(stderr))
+	store, err := f.state.openStore(ctx, dir, owner, c, stderr, newProgress(stderr), ", or ask the server: the same command with --server in place of --state")
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func (o *featuresOptions) historyCommand() *cobra.Command {
 		Long: `Print how the features of a service, a view or a lookup changed over time for an entity:
 at each of its events, or every --step. Values are computed as for a training set, from
 the inputs of sources and, with --log, the event log: each is what was known at that
-moment. At most 10,000 moments are printed.`,
+moment. A server may have that open. At most 10,000 moments are printed.`,
 		Example: `  millrace features history customer_payments --entity customer_id=42 --from 2018-07-01 --to 2018-08-01
   millrace features history fraud --entity customer_id=42 --entity terminal_id=7 --fact amount=10 --step 1d --from 30d
   millrace features history profile --entity customer_id=42 --log .millrace/state --no-inputs --json`,

@@ -45,8 +45,9 @@ func (o *featuresOptions) logCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log",
 		Short: "Look at the event log of a state folder, compact or repair it",
-		Long: `Look at the event log of a state folder, compact or repair it. No server may have the
-folder open: one that runs compacts by itself and tells its state as metrics.`,
+		Long: `Look at the event log of a state folder, compact or repair it. A server may go on while
+stats looks; to compact or repair none may have the folder open. One that runs compacts by
+itself.`,
 		Example: `  millrace features log stats
   millrace features log compact --state /var/lib/millrace/state
   millrace features log repair`,
@@ -58,7 +59,8 @@ folder open: one that runs compacts by itself and tells its state as metrics.`,
 		use, short, long, example string
 		run                       func(context.Context, io.Writer, string, *project) error
 	}{
-		{"stats", "Print the state of the event log", "Print the state of the event log: what is in segments and partitions, its streams.",
+		{"stats", "Print the state of the event log", `Print the state of the event log: what is in segments and partitions, its streams. A server
+may have it open: the state is that of this moment.`,
 			"  millrace features log stats\n  millrace features log stats --json", o.logStats},
 		{"compact", "Turn all records into Parquet partitions now", "Turn all records into Parquet partitions now, and apply the project's retention.",
 			"  millrace features log compact --state /var/lib/millrace/state", o.logCompact},
@@ -80,9 +82,13 @@ The status is 1 if records were lost.`,
 }
 
 func (o *featuresOptions) logStats(ctx context.Context, w io.Writer, dir string, owner *project) (err error) {
-	log, err := openLog(ctx, dir, owner)
+	options, err := eventLog(dir, owner)
 	if err != nil {
 		return err
+	}
+	log, err := offline.OpenReader(ctx, options)
+	if err != nil {
+		return explainState(dir, err, "")
 	}
 	defer closing(&err, log.Close)
 	return o.showLog(w, log)
@@ -98,7 +104,7 @@ func (o *featuresOptions) logCompact(ctx context.Context, w io.Writer, dir strin
 	}
 	log, err := offline.Open(ctx, options)
 	if err != nil {
-		return explainState(dir, err)
+		return explainState(dir, err, ": a server that runs compacts by itself")
 	}
 	defer closing(&err, log.Close)
 	if err := log.Compact(ctx); err != nil {
@@ -142,7 +148,7 @@ func (s *logState) table(w io.Writer) error {
 		fmt.Fprintf(w, "the oldest record that is not in a partition came %v ago\n", (time.Duration(s.CompactLagSecond * float64(time.Second))).Round(time.Second))
 	}
 	if s.TornSegment != "" {
-		fmt.Fprintf(w, "%s ends in %d bytes that were being written when the machine stopped; nothing in them was acknowledged\n", s.TornSegment, s.TornBytes)
+		fmt.Fprintf(w, "%s ends in %d bytes of a group that is not whole: a server is writing it, or was when it stopped; nothing in them was acknowledged\n", s.TornSegment, s.TornBytes)
 	}
 	if s.HeldDamage != "" {
 		fmt.Fprintf(w, "a held segment is damaged; its records are in partitions: %s\n", s.HeldDamage)
@@ -170,7 +176,7 @@ func (o *featuresOptions) logRepair(ctx context.Context, w io.Writer, dir string
 	}
 	done, err := offline.Repair(ctx, options)
 	if err != nil {
-		return explainState(dir, err)
+		return explainState(dir, err, " first")
 	}
 	all, lost := make([]repaired, len(done)), int64(0)
 	for i, r := range done {

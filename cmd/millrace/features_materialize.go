@@ -83,7 +83,7 @@ func (o *featuresOptions) materialize(ctx context.Context, stdout, stderr io.Wri
 		return err
 	}
 	p := newProgress(stderr)
-	store, err := f.state.openStore(ctx, dir, owner, c, stderr, p)
+	store, err := f.state.openStore(ctx, dir, owner, c, stderr, p, ", or send the server its events: millrace features push")
 	if err != nil {
 		return err
 	}

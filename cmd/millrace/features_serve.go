@@ -155,7 +155,7 @@ func (o *featuresOptions) openServed(cmd *cobra.Command, f *featuresServeFlags, 
 	store, err := featurestore.Open(cmd.Context(), options)
 	p.clear()
 	if err != nil {
-		return nil, explainState(dir, err)
+		return nil, explainState(dir, err, ", or give --state another folder")
 	}
 	log.Info("feature store", "state", dir, "definitions", fmt.Sprintf("%x", c.Hash[:6]), "services", len(c.Services),
 		"views", len(c.Views), "open", time.Since(start).Round(time.Millisecond).String())

@@ -90,9 +90,7 @@ func TestFeaturesServe(t *testing.T) {
 			t.Errorf("%s: status %d, want %d; %q is not in\n%s", test.line, status, test.status, test.text, stderr)
 		}
 	}
-	if status, _, stderr := s.run("get fraud --entity customer_id=7 --fact amount=3" + withState); status != exitFailure || !strings.Contains(stderr, "a server or another command has it") {
-		t.Errorf("a state folder that is open: status %d: %s", status, stderr)
-	}
+	s.besideServer()
 	s.feast(server)
 	s.openStream(server)
 	server.stop()
@@ -100,6 +98,25 @@ func TestFeaturesServe(t *testing.T) {
 		t.Errorf("the server ended with status %d", status)
 	}
 	s.has(s.must("get fraud --entity customer_id=7 --fact amount=3"+withState), "spending__payments_1d 1 present "+now)
+}
+
+// besideServer runs commands on the state folder that the server has: those that read its
+// log work, those that write are refused with what to do instead.
+func (s *shop) besideServer() {
+	s.t.Helper()
+	for _, test := range []struct{ line, text string }{
+		{"get fraud --entity customer_id=7 --fact amount=3" + withState, "stop that, or ask the server: the same command with --server"},
+		{"materialize" + withState, "stop that, or send the server its events: millrace features push"},
+		{"log compact --state DIR/state", "stop that: a server that runs compacts by itself"},
+		{"log repair --state DIR/state", "stop that first"},
+	} {
+		if status, _, stderr := s.run(test.line); status != exitFailure || !strings.Contains(stderr, "a server or another command has it; "+test.text) {
+			s.t.Errorf("%s: a state folder that is open: status %d: %s", test.line, status, stderr)
+		}
+	}
+	s.has(s.must("log stats --state DIR/state"), "source.payments payment_id int64, at timestamp, customer_id int64, amount float64, is_fraud bool")
+	s.has(s.must("verify"+withState), "0 vectors, 0 computed again, 0 of them differ")
+	s.has(s.must("history spending --entity customer_id=7 --no-inputs --log DIR/state"+withDefinitions), "2025-04-01T12:00:00Z 2 2 15 15")
 }
 
 // openStream leaves a stream of reads open, which must not hold up the server's end.

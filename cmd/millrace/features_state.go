@@ -96,15 +96,16 @@ func (s *stateFlags) options(dir string, owner *project, c *definition.Catalog, 
 	return o, nil
 }
 
-// openStore opens a store for the time of a command; warnings go to stderr.
-func (s *stateFlags) openStore(ctx context.Context, dir string, owner *project, c *definition.Catalog, stderr io.Writer, p *progress) (*featurestore.Store, error) {
+// openStore opens a store for the time of a command; warnings go to stderr. instead is what
+// to do where a server has it.
+func (s *stateFlags) openStore(ctx context.Context, dir string, owner *project, c *definition.Catalog, stderr io.Writer, p *progress, instead string) (*featurestore.Store, error) {
 	o, err := s.options(dir, owner, c, commandLogger(stderr), p)
 	if err != nil {
 		return nil, err
 	}
 	store, err := featurestore.Open(ctx, o)
 	p.clear()
-	return store, explainState(dir, err)
+	return store, explainState(dir, err, instead)
 }
 
 // commandLogger is the log of commands that end: what went wrong, and nothing else.
@@ -112,30 +113,48 @@ func commandLogger(stderr io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// explainState says what to do about a state folder that does not open.
-func explainState(dir string, err error) error {
+// explainState says what to do about a state folder that does not open; instead, where
+// another process has it.
+func explainState(dir string, err error, instead string) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, offline.ErrLocked):
-		return fmt.Errorf("--state %s: %w: a server or another command has it; stop that, or ask the server (--server)", dir, err)
+		return fmt.Errorf("--state %s: %w: a server or another command has it; stop that%s", dir, err, instead)
 	case errors.Is(err, offline.ErrCorrupt):
 		return fmt.Errorf("--state %s: %w; millrace features log repair saves what is sound", dir, err)
 	}
 	return fmt.Errorf("--state %s: %w", dir, err)
 }
 
-// openLog opens the event log of a state folder for reading.
+// openLog opens the event log of a state folder for reading, as it is at this moment. A
+// server may have it open and go on.
 func openLog(ctx context.Context, dir string, owner *project) (*offline.Log, error) {
 	options, err := eventLog(dir, owner)
 	if err != nil {
 		return nil, err
 	}
-	log, err := offline.Open(ctx, options)
-	return log, explainState(dir, err)
+	options.HoldFromStart = false // nothing is replayed
+	log, err := offline.OpenReader(ctx, options)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is no event log in it yet: nothing was served or loaded; millrace up or features materialize begins one", dir)
+	}
+	return log, explainState(dir, err, "")
 }
 
-// openLogOf opens the event log that --log names: that of a state folder, or a log itself.
+// ownLog opens the event log of a state folder for writing too. instead is what to do where
+// a server has it.
+func ownLog(ctx context.Context, dir string, owner *project, instead string) (*offline.Log, error) {
+	options, err := eventLog(dir, owner)
+	if err != nil {
+		return nil, err
+	}
+	log, err := offline.Open(ctx, options)
+	return log, explainState(dir, err, instead)
+}
+
+// openLogOf opens the event log that --log names for reading: that of a state folder, or a
+// log itself.
 func openLogOf(ctx context.Context, dir string) (*offline.Log, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("--log: %w", err)

@@ -70,8 +70,8 @@ events in the log alone, and compare them bit for bit. The status is 1 if one di
 
 MISSING values were not served though there should have been one, EXTRA ones the other
 way round; STATUS counts values that were right but for their status. Vectors that can
-no longer be computed are skipped, with the reason. No server may have the folder open:
-millrace up verifies by itself while it runs.`,
+no longer be computed are skipped, with the reason. A server may have the folder open; what
+it serves meanwhile is not looked at. millrace up verifies by itself while it runs.`,
 		Example: `  millrace features verify
   millrace features verify --state /var/lib/millrace/state --since 7d
   millrace features verify --service fraud --examples 20 --json`,

@@ -54,8 +54,8 @@ the decision, the score, the arm and its propensity, the label, where it came fr
 when it was known. Nothing that arrived after --as-of shows.
 
 FILE is .parquet, .jsonl or .csv; it appears when it is whole. --vectors adds the features
-that the model saw. PROJECT is a folder, or the current one. The project may not be served
-at the same time, since one process has the event log.`,
+that the model saw. PROJECT is a folder, or the current one. It may be served at the same
+time: the event log is read as it is when the command begins.`,
 		Example: `  millrace feedback join . --label fraud --output labelled.parquet --mature-only
   millrace feedback join examples/card-fraud --label fraud --as-of 2026-03-01 --output march.csv
   millrace feedback join . --label fraud --vectors --labelled-only --model fraud --output train.parquet`,

@@ -33,6 +33,8 @@ type labelClient struct {
 	token string
 	http  *http.Client
 	close func() error
+	// hint is what to do where nobody answers.
+	hint string
 }
 
 // connect reaches the server that --server names, else opens the project's log, or where a
@@ -46,7 +48,7 @@ func (o *labelOptions) connect(ctx context.Context) (*labelClient, error) {
 		if !strings.Contains(base, "://") {
 			base = "http://" + base
 		}
-		return &labelClient{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{}, close: func() error { return nil }}
+		return &labelClient{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{}, close: func() error { return nil }, hint: "is millrace up running there? else give another --server"}
 	}
 	if o.server != "" {
 		return remote(o.server), nil
@@ -61,7 +63,7 @@ func (o *labelOptions) connect(ctx context.Context) (*labelClient, error) {
 	if _, err := os.Stat(filepath.Join(p.State, "log")); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: nothing is there yet; millrace up begins it", p.State)
 	}
-	log, err := openLog(ctx, p.State, p)
+	log, err := ownLog(ctx, p.State, p, ", or ask it: --server")
 	if errors.Is(err, offline.ErrLocked) {
 		if p.Server.HTTP == 0 {
 			return nil, errors.New("a server has the log, at a port that was free: give --server")
@@ -70,7 +72,9 @@ func (o *labelOptions) connect(ctx context.Context) (*labelClient, error) {
 		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 			host = "127.0.0.1"
 		}
-		return remote(net.JoinHostPort(host, strconv.Itoa(int(p.Server.HTTP)))), nil
+		c := remote(net.JoinHostPort(host, strconv.Itoa(int(p.Server.HTTP))))
+		c.hint = fmt.Sprintf("a server has the log in %s, but does not answer at the port of %s: give --server HOST:PORT with its HTTP port, or stop it", p.State, projectFile)
+		return c, nil
 	}
 	if err != nil {
 		return nil, err
@@ -198,7 +202,7 @@ func (c *labelClient) send(ctx context.Context, method, path string, query url.V
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("%w (is millrace up running there? else give --server)", err)
+		return nil, fmt.Errorf("%w (%s)", err, c.hint)
 	}
 	return resp, nil
 }

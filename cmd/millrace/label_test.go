@@ -7,12 +7,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/millrace-ml/millrace/featurestore/offline"
 )
 
 // labelProject writes the project of init with a labelling file, whose selections are by
@@ -304,6 +307,36 @@ func alone(t *testing.T, dir string) {
 	wants(t, saying(t, exitUsage, "label", "--folder", dir, "select", "--from", "soon"), "--from")
 	wants(t, saying(t, exitFailure, "label", "--folder", dir, "select", "--strategy", "best"), `"best" is none of`)
 	wants(t, saying(t, exitFailure, "label", "--folder", dir, "export", "--format", "xml"), "is none of labelstudio, jsonl, parquet")
+}
+
+// TestLabelServerElsewhere: where a server has the log and is not at the port that the
+// project says, the command says so.
+func TestLabelServerElsewhere(t *testing.T) {
+	dir := labelProject(t, "")
+	log, err := offline.Open(t.Context(), offline.Options{Dir: filepath.Join(dir, defaultState, "log"), CompactEvery: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	stranger, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	go func() { // ends with the listener
+		for c, err := stranger.Accept(); err == nil; c, err = stranger.Accept() {
+			c.Close()
+		}
+	}()
+	file := filepath.Join(dir, projectFile)
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = os.WriteFile(file, bytes.Replace(text, []byte("http: 8000"), fmt.Appendf(nil, "http: %d", stranger.Addr().(*net.TCPAddr).Port), 1), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, saying(t, exitFailure, "label", "--folder", dir, "status"), "a server has the log", "give --server HOST:PORT")
 }
 
 // TestLabelAccess: with tokens roles count and nobody labels in another's name; without,

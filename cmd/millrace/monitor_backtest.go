@@ -39,7 +39,7 @@ to anybody: this is how to choose windows and levels before a monitor goes live.
 Predictions are those of the project's event log (of --log, or the project's own), with the
 configuration of the monitor --monitor; or the rows of a file (--data) with the names of its
 columns. A file needs no project: without --monitor all other columns are watched, in windows
-of a day and of a week. A server that runs holds its event log: stop it, or take a copy.
+of a day and of a week. A server may run: its event log is read as it is at the beginning.
 
 Windows are compared with --reference, a Parquet file; or with what the monitor's configuration
 says; or with the first --reference-days days, which are then not watched themselves.`
@@ -51,7 +51,7 @@ func newMonitorBacktestCommand() *cobra.Command {
 		Short: "Replay a log or a file: when would each detector have fired?",
 		Long:  backtestLong,
 		Example: `  millrace monitor backtest --monitor fraud --from 90d
-  millrace monitor backtest --monitor fraud --log copy/of/state --output backtest.html
+  millrace monitor backtest --monitor fraud --log /srv/fraud/.millrace/state --output backtest.html
   millrace monitor backtest --data scored.parquet --time at --score score --label is_fraud \
       --label-delay 7d --window 1d --window 7d --reference-days 28
   millrace monitor backtest --data scored.csv --step 30m --score score --label class --json`,

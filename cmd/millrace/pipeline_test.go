@@ -260,7 +260,7 @@ func TestPipelineFromLog(t *testing.T) {
       same: {uses: features, inputs: {rows: direct.rows}, with: {service: fraud, labels: "source:payments", label: [is_fraud]}}
       again: {uses: train, inputs: {data: same.dataset}, with: {training: fraud}}
 `)
-	wants(t, saying(t, exitFailure, "pipeline", "run", "logged", "--only", "all"), "no events")
+	wants(t, saying(t, exitFailure, "pipeline", "run", "logged", "--only", "all"), "there is no event log in it yet")
 	saying(t, exitOK, "features", "materialize")
 	saying(t, exitOK, "pipeline", "run", "logged", "--run", "l")
 	v := orchestrator.NewView(".millrace/state/pipelines")

@@ -27,6 +27,9 @@ func (l *Log) Declare(s Schema) (*Stream, error) {
 	if l.mu.closed {
 		return nil, ErrClosed
 	}
+	if l.reader != nil {
+		return nil, fmt.Errorf("stream %.80q: %w", s.Stream, ErrReadOnly)
+	}
 	v, err := l.mu.catalog.declare(s)
 	if err != nil {
 		return nil, err

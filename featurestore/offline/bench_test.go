@@ -129,3 +129,27 @@ func BenchmarkOpen(b *testing.B) {
 	}
 	b.ReportMetric(rows*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
+
+// go test ./featurestore/offline -run '^$' -bench 'Reader' -benchtime 3x
+//
+// The scan of BenchmarkScan, of a reader beside the owner: one comparison and the copy of
+// an id more for each record.
+func BenchmarkScanOfReader(b *testing.B) {
+	const rows = 200_000
+	l := benchLog(b, rows)
+	must(b, l.Compact(b.Context()))
+	r := openReaderOf(b, l.options)
+	b.ReportAllocs()
+	for b.Loop() {
+		s, err := r.Scan(b.Context(), Query{Stream: "predictions", Versions: LatestPerEvent})
+		must(b, err)
+		n := 0
+		for s.Next() {
+			n++
+		}
+		if s.Err() != nil || n != rows || s.Close() != nil {
+			b.Fatal(n, s.Err())
+		}
+	}
+	b.ReportMetric(rows*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+}

@@ -35,6 +35,9 @@ type commit struct {
 // Compact stores what is queued, turns every record into partitions and applies the
 // retention.
 func (l *Log) Compact(ctx context.Context) error {
+	if l.reader != nil {
+		return ErrReadOnly
+	}
 	if l.isClosed() {
 		return ErrClosed
 	}
@@ -121,7 +124,7 @@ func (l *Log) makePartitions(ctx context.Context, m *manifest, sealed []segment)
 		return nil, err
 	}
 	last := &sealed[len(sealed)-1]
-	next := &manifest{Format: manifestFormat, Number: m.Number + 1, Segment: last.header.number, Through: last.next, Streams: l.Streams()}
+	next := &manifest{Format: manifestFormat, Number: m.Number + 1, Segment: last.header.number, Through: last.next, Streams: l.Streams(), Retired: m.Retired}
 	c := &commit{manifest: next, segments: len(sealed), compacted: int64(last.next - sealed[0].header.base)}
 	merged := l.partsToMerge(m, dates)
 	for i := range m.Parts {
@@ -311,11 +314,14 @@ func (l *Log) retain(ctx context.Context) error {
 	next := *m
 	next.Number++
 	next.Parts = nil
+	retired := m.retired()
+	next.Retired = &retired
 	c := &commit{manifest: &next}
 	for i := range m.Parts {
 		if gone[m.Parts[i].Name] {
 			c.garbage = append(c.garbage, garbage{name: m.Parts[i].Name})
 			c.retire += m.Parts[i].Rows
+			retired = max(retired, m.Parts[i].MaxEvent)
 		} else {
 			next.Parts = append(next.Parts, m.Parts[i])
 		}

@@ -53,6 +53,7 @@ type filter struct {
 	columns    []Column // of the result
 	from, last int64    // event times, both included
 	asOf       int64    // latest arrival time
+	below      uint64   // of records of partitions, sequences from here on do not count; 0 is no bound
 }
 
 func (f *filter) takes(event, arrival int64) bool {

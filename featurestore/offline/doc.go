@@ -88,23 +88,45 @@
 // # Manifests
 //
 // An object manifest-N holds a checksum of its second line, in hexadecimal, and JSON:
-// the partitions, the last segment that is in them and the sequence behind it. The one
-// with the highest N counts. Partitions that it does not name do not count.
+// the partitions, the last segment that is in them and the sequence behind it, and the
+// latest event time that retention ever deleted. The one with the highest N counts.
+// Partitions that it does not name do not count.
+//
+// # Readers
+//
+// [OpenReader] opens a log that another process owns and writes, without its lock and
+// without a word to it. Of a writer that was killed, or is in the midst of a group, it sees
+// the whole frames, as [Open] would: a record that is not acknowledged yet, never half of
+// one. It loads the newest manifest, lists and opens the segments behind that, and looks
+// whether the manifest is still the newest; if not, it begins anew. So it misses none: a
+// segment goes only after a newer manifest came (L3), and one that was acknowledged before
+// was there to be listed.
+//
+// Open files outlive their removal, so segments stay until the reader is closed.
+// Partitions, which may be many and in a blob store, are opened when they are read. If one
+// is gone then, the newest manifest has others with its records, as merging keeps them all,
+// with their sequences: a scan goes on in those behind the record it had, below the
+// sequence at which the partitions ended when the reader was opened; what is behind that it
+// has from its segments. Only below the event time that retention deleted, which the
+// manifest tells, may records be gone: then it is an error.
 //
 // # Invariants
 //
 //	L1  What was acknowledged as durable is read by every later scan, once.
 //	L2  Sequences of live segments and gaps follow one another from the manifest's on.
 //	L3  A segment is removed only when a published manifest has its records.
-//	L4  A file is not removed while a scan that began with it is open.
+//	L4  A file is not removed while a scan of its owner that began with it is open.
 //	L5  The queue never exceeds its bounds; what it refuses is counted.
 //	L6  A column keeps its type.
 //	L7  Sequences begin with 1, and one that is durable is never given again.
 //	L8  Replay visits every durable record behind a sequence, once and in order, or none.
 //	L9  Within HoldBytesMax, a segment with records above the hold is not removed.
+//	L10 A reader has every record that was durable before it was opened, and others only
+//	    up to one sequence: each once and whole, but for what retention has deleted.
 //
 // # Concurrency
 //
+// One process owns a log, which a lock on its folder sees to; any number may read it.
 // Everything on [Log] and [Stream] may be used by many goroutines; a [Scanner] by one.
 // Encoding happens outside the lock, which an append holds for one copy. The writer
 // goroutine alone writes segments; one compaction runs at a time. Both end with

@@ -40,6 +40,14 @@ var (
 	ErrTooOld = errors.New("records are no longer there to be replayed")
 	// ErrLocked means that another process has the log open.
 	ErrLocked = errors.New("event log is open elsewhere")
+	// ErrReadOnly is returned by what would write to a log that [OpenReader] opened.
+	ErrReadOnly = errors.New("event log is open for reading alone")
+	// ErrChanging means that the log's owner replaced files faster than a reader could
+	// open them. Try again.
+	ErrChanging = errors.New("event log changes faster than it can be read")
+	// ErrRetired means that retention deleted records that a reader was still to read.
+	// Open the log again, and it reads what is left.
+	ErrRetired = errors.New("retention deleted records that were still to be read")
 	// ErrNotFound is returned by a [Storage] for an object that is not there.
 	ErrNotFound = errors.New("object not found")
 	// ErrTooManyVersions means that a query with [Latest] met more ids written more

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // fileSystem is what the log asks of a disk: the seam where tests inject faults.
@@ -18,8 +19,10 @@ type fileSystem interface {
 	Open(name string) (readFile, error)
 	Rename(from, to string) error
 	Remove(name string) error
-	// List names the files below a folder, relative to it; none if it is not there.
-	List(dir string) ([]fileInfo, error)
+	// List names the files below a folder whose names, relative to it, begin with a
+	// prefix; none if it is not there. A file that comes or goes meanwhile may be listed
+	// or not; all others are.
+	List(dir, prefix string) ([]fileInfo, error)
 	// MkdirAll makes a folder and its parents, durably.
 	MkdirAll(dir string) error
 	// SyncDir makes creations, renames and removals in a folder durable.
@@ -73,23 +76,39 @@ func (f *osFile) Size() int64 { return f.size }
 func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
 func (osFS) Remove(name string) error     { return os.Remove(name) }
 
-func (osFS) List(dir string) ([]fileInfo, error) {
+func (osFS) List(dir, prefix string) ([]fileInfo, error) {
 	var files []fileInfo
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
+		if errors.Is(err, fs.ErrNotExist) { // gone since its folder was read
+			return nil
 		}
-		info, err := entry.Info()
 		if err != nil {
 			return err
 		}
 		name, err := filepath.Rel(dir, path)
-		files = append(files, fileInfo{filepath.ToSlash(name), info.Size()})
+		if err != nil {
+			return err
+		}
+		name = filepath.ToSlash(name)
+		if entry.IsDir() {
+			below := name + "/"
+			if path != dir && !strings.HasPrefix(below, prefix) && !strings.HasPrefix(prefix, below) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !entry.Type().IsRegular() || !strings.HasPrefix(name, prefix) {
+			return nil
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			files = append(files, fileInfo{name, info.Size()})
+		}
 		return err
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
 	return files, err
 }
 

@@ -20,6 +20,9 @@ const HoldNone uint64 = math.MaxUint64
 // opens holding all that is there, else it opens with HoldNone. It never brings back
 // what is gone. HoldBytesMax bounds it.
 func (l *Log) Hold(after uint64) {
+	if l.reader != nil { // what it has open, it has
+		return
+	}
 	l.mu.Lock()
 	l.mu.hold = after
 	l.trimHeldLocked()

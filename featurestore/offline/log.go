@@ -17,6 +17,7 @@ import (
 type Log struct {
 	options Options
 	lock    io.Closer
+	reader  *pinnedFiles // of a log that OpenReader opened; nil of its owner
 
 	recovered Recovery
 
@@ -74,9 +75,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event log %s: %w", o.Dir, err)
 	}
-	l := &Log{options: o, lock: lock, wake: make(chan struct{}, 1), wakeCompact: make(chan struct{}, 1),
-		closing: make(chan struct{}), writerDone: make(chan struct{})}
-	l.mu.pins = map[string]int{}
+	l := newLog(o, lock)
 	number, err := l.recover(ctx)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("event log %s: %w", o.Dir, err), lock.Close())
@@ -87,6 +86,13 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		l.compactors.Go(l.compactLoop)
 	}
 	return l, nil
+}
+
+func newLog(o Options, lock io.Closer) *Log {
+	l := &Log{options: o, lock: lock, wake: make(chan struct{}, 1), wakeCompact: make(chan struct{}, 1),
+		closing: make(chan struct{}), writerDone: make(chan struct{})}
+	l.mu.pins = map[string]int{}
+	return l
 }
 
 const lockName = "LOCK"
@@ -117,7 +123,11 @@ func (l *Log) Close() error {
 	if lost := l.mu.counts.Lost; lost > 0 {
 		err = fmt.Errorf("%d records were not stored: %w", lost, err)
 	}
+	inUse := len(l.mu.pins) > 0
 	l.mu.Unlock()
+	if l.reader != nil && inUse {
+		return err // the last scan closes its files
+	}
 	return errors.Join(err, l.lock.Close())
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,27 @@ type manifest struct {
 	Through uint64   `json:"through"` // sequence behind their last record
 	Streams []Schema `json:"streams"`
 	Parts   []part   `json:"parts"` // by stream, date and name
+	// Retired is the latest event time that retention ever deleted; nil before it did.
+	// Behind it a partition that is gone is merged into another.
+	Retired *int64 `json:"retired_through,omitempty"`
+}
+
+func (m *manifest) retired() int64 {
+	if m.Retired == nil {
+		return math.MinInt64
+	}
+	return *m.Retired
+}
+
+// catalog is the streams that the manifest knows.
+func (m *manifest) catalog() (catalog, error) {
+	c := newCatalog()
+	for _, s := range m.Streams {
+		if err := c.widen(s); err != nil {
+			return c, fmt.Errorf("manifest %d: %w", m.Number, err)
+		}
+	}
+	return c, nil
 }
 
 // part is one Parquet file.
@@ -72,23 +94,26 @@ func (m *manifest) store(ctx context.Context, storage Storage) error {
 	})
 }
 
+// newestManifest is the number of the manifest that counts; 0 if there is none.
+func newestManifest(ctx context.Context, storage Storage) (number uint64, err error) {
+	found, err := storage.List(ctx, manifestPrefix)
+	for _, o := range found {
+		if n, ok := manifestNumber(o.Name); ok {
+			number = max(number, n)
+		}
+	}
+	return number, err
+}
+
 // loadManifest reads the newest manifest; of a new log, it is empty. One that is
 // damaged is an error: the segments that an older one needs are gone.
 func loadManifest(ctx context.Context, storage Storage) (*manifest, error) {
-	found, err := storage.List(ctx, manifestPrefix)
-	if err != nil {
-		return nil, err
+	number, err := newestManifest(ctx, storage)
+	m := &manifest{Format: manifestFormat, Number: number, Through: 1}
+	if err != nil || number == 0 {
+		return m, err
 	}
-	m := &manifest{Format: manifestFormat, Through: 1}
-	var newest string
-	for _, o := range found {
-		if n, ok := manifestNumber(o.Name); ok && n > m.Number {
-			m.Number, newest = n, o.Name
-		}
-	}
-	if newest == "" {
-		return m, nil
-	}
+	newest := manifestName(number)
 	o, err := storage.Get(ctx, newest)
 	if err != nil {
 		return nil, err

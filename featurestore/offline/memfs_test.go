@@ -197,12 +197,12 @@ func (m *memFS) Remove(name string) error {
 	return nil
 }
 
-func (m *memFS) List(dir string) ([]fileInfo, error) {
+func (m *memFS) List(dir, prefix string) ([]fileInfo, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var found []fileInfo
 	for name, f := range m.now {
-		if rest, ok := strings.CutPrefix(name, dir+"/"); ok {
+		if rest, ok := strings.CutPrefix(name, dir+"/"); ok && strings.HasPrefix(rest, prefix) {
 			found = append(found, fileInfo{rest, int64(len(f.data))})
 		}
 	}

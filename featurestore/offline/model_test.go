@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"strings"
@@ -264,8 +265,41 @@ func (w *world) check() map[string]bool {
 			w.t.Fatalf("record %s was acknowledged and is not there", id)
 		}
 	}
+	w.checkReader()
 	w.checkReplay()
 	return found
+}
+
+// checkReader compares what a reader finds beside the log with what there must and can be.
+func (w *world) checkReader() {
+	w.t.Helper()
+	r, err := OpenReader(context.Background(), w.options)
+	if errors.Is(err, fs.ErrNotExist) && len(w.durable) == 0 {
+		return
+	}
+	must(w.t, err)
+	found, known := map[string]bool{}, map[string]bool{}
+	for _, s := range r.Streams() {
+		known[s.Stream] = true
+	}
+	for _, schema := range modelStreams {
+		if !known[schema.Stream] {
+			continue
+		}
+		for _, r := range scanAll(w.t, r, Query{Stream: schema.Stream, Versions: Versions(w.rng.IntN(3))}) {
+			want, ok := w.maybe[r.ID]
+			if !ok || !sameRecord(&r, &want) || found[r.ID] {
+				w.t.Fatalf("a reader has record %s: known %v, same %v, twice %v", r.ID, ok, sameRecord(&r, &want), found[r.ID])
+			}
+			found[r.ID] = true
+		}
+	}
+	for id := range w.durable {
+		if !found[id] {
+			w.t.Fatalf("record %s was acknowledged and a reader does not have it", id)
+		}
+	}
+	must(w.t, r.Close())
 }
 
 // The library's Zstandard keeps channels between uses, which a synctest bubble cannot

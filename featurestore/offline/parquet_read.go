@@ -92,7 +92,7 @@ func (s *partSource) next(ctx context.Context) (bool, error) {
 			s.left, s.groups = 0, nil
 			return false, nil
 		}
-		if s.takes(s.rec.EventTime, s.rec.ArrivalTime) {
+		if s.takes(s.rec.EventTime, s.rec.ArrivalTime) && (s.below == 0 || s.rec.Sequence < s.below) {
 			return true, nil
 		}
 	}

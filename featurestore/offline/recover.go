@@ -55,11 +55,11 @@ func (l *Log) recover(ctx context.Context) (number uint64, err error) {
 	if l.recovered.Orphans, err = removeOrphans(ctx, l.options.Storage, m); err != nil {
 		return 0, err
 	}
-	l.mu.catalog = newCatalog()
-	for _, s := range m.Streams {
-		if err := l.mu.catalog.widen(s); err != nil {
-			return 0, fmt.Errorf("manifest %d: %w", m.Number, err)
-		}
+	if l.mu.catalog, err = m.catalog(); err != nil {
+		return 0, err
+	}
+	if err := removeHalfMade(l.options.files, l.options.Dir); err != nil {
+		return 0, err
 	}
 	compacted, live, err := listSegments(l.options.files, l.options.Dir, m.Segment)
 	if err != nil {
@@ -68,34 +68,44 @@ func (l *Log) recover(ctx context.Context) (number uint64, err error) {
 	if err := l.recoverHeld(compacted, m.Through); err != nil {
 		return 0, err
 	}
-	segments, catalog, err := verifyAll(l.options.files, l.options.Dir, live, m.Through, l.mu.catalog)
-	if err != nil {
+	if err := l.readLive(live, m.Through); err != nil {
 		return 0, err
 	}
-	l.mu.catalog, l.mu.segments, l.mu.next = catalog, segments, m.Through
 	// What was read may be in the machine's memory only. The next segment builds on it.
+	if n := len(live); n > 0 {
+		if err := l.options.files.SyncFile(path.Join(l.options.Dir, segmentName(live[n-1]))); err != nil {
+			return 0, fmt.Errorf("sync segment %s: %w", segmentName(live[n-1]), err)
+		}
+	}
+	if m.Number == 0 && len(live) == 0 {
+		if err := syncParent(l.options.files, l.options.Dir); err != nil {
+			return 0, err
+		}
+	}
+	number = m.Segment + 1
+	if n := len(live); n > 0 {
+		number = live[n-1] + 1
+	}
+	return number, l.options.files.SyncDir(l.options.Dir)
+}
+
+// readLive reads the live segments: what comes behind the partitions.
+func (l *Log) readLive(live []uint64, through uint64) error {
+	segments, catalog, err := verifyAll(l.options.files, l.options.Dir, live, through, l.mu.catalog)
+	if err != nil {
+		return err
+	}
+	l.mu.catalog, l.mu.segments, l.mu.next = catalog, segments, through
 	if n := len(segments); n > 0 {
 		last := segments[n-1]
 		l.mu.next = last.next
 		if last.torn > 0 {
 			l.recovered.TornSegment, l.recovered.TornBytes = last.name, last.torn
 		}
-		if err := l.options.files.SyncFile(path.Join(l.options.Dir, last.name)); err != nil {
-			return 0, fmt.Errorf("sync segment %s: %w", last.name, err)
-		}
 	}
 	l.mu.durable = l.mu.next - 1
-	if m.Number == 0 && len(live) == 0 {
-		if err := syncParent(l.options.files, l.options.Dir); err != nil {
-			return 0, err
-		}
-	}
-	l.recovered.Segments, l.recovered.Records = len(segments), int64(l.mu.next-m.Through)
-	number = m.Segment + 1
-	if n := len(live); n > 0 {
-		number = live[n-1] + 1
-	}
-	return number, l.options.files.SyncDir(l.options.Dir)
+	l.recovered.Segments, l.recovered.Records = len(segments), int64(l.mu.next-through)
+	return nil
 }
 
 // syncParent makes the folder of a new log durable: it may be there since a process was
@@ -108,21 +118,19 @@ func syncParent(files fileSystem, dir string) error {
 	return nil
 }
 
+const segmentPrefix = "segment-"
+
 // listSegments lists the segments that are in partitions already and those that are
-// not, each in order, and removes what a crash left half made.
+// not, each in order.
 func listSegments(files fileSystem, dir string, through uint64) (compacted, live []uint64, err error) {
-	found, err := files.List(dir)
+	found, err := files.List(dir, segmentPrefix)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, file := range found {
-		number, ok := segmentNumber(strings.TrimSuffix(file.name, temporarySuffix))
+		number, ok := segmentNumber(file.name)
 		switch {
 		case !ok:
-		case strings.HasSuffix(file.name, temporarySuffix):
-			if err := files.Remove(path.Join(dir, file.name)); err != nil {
-				return nil, nil, fmt.Errorf("remove %s: %w", file.name, err)
-			}
 		case number <= through:
 			compacted = append(compacted, number)
 		default:
@@ -132,6 +140,25 @@ func listSegments(files fileSystem, dir string, through uint64) (compacted, live
 	slices.Sort(compacted)
 	slices.Sort(live)
 	return compacted, live, nil
+}
+
+// removeHalfMade removes the segments that a crash left half made. Only the owner of the
+// log may: it makes none itself meanwhile.
+func removeHalfMade(files fileSystem, dir string) error {
+	found, err := files.List(dir, segmentPrefix)
+	if err != nil {
+		return err
+	}
+	for _, file := range found {
+		name, half := strings.CutSuffix(file.name, temporarySuffix)
+		if _, ok := segmentNumber(name); !half || !ok {
+			continue
+		}
+		if err := files.Remove(path.Join(dir, file.name)); err != nil {
+			return fmt.Errorf("remove %s: %w", file.name, err)
+		}
+	}
+	return nil
 }
 
 // sealedFile is a segment to verify.

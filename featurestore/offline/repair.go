@@ -40,6 +40,9 @@ func Repair(ctx context.Context, o Options) (done []Repaired, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("repair event log %s: %w", o.Dir, err)
 	}
+	if err := removeHalfMade(o.files, o.Dir); err != nil {
+		return nil, fmt.Errorf("repair event log %s: %w", o.Dir, err)
+	}
 	_, live, err := listSegments(o.files, o.Dir, m.Segment)
 	if err != nil {
 		return nil, fmt.Errorf("repair event log %s: %w", o.Dir, err)

@@ -42,6 +42,9 @@ func (l *Log) Replay(ctx context.Context, after uint64, visit func(stream string
 func (l *Log) replayView(after uint64) (*view, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.reader != nil && l.mu.closed {
+		return nil, ErrClosed
+	}
 	if after >= l.mu.next {
 		return nil, fmt.Errorf("%w: a replay is to begin after %d and the next is %d", ErrUnknownSequence, after, l.mu.next)
 	}

@@ -53,17 +53,35 @@ type view struct {
 	columns  []Column // of the stream
 	pinned   []string
 	users    atomic.Int32
+
+	// Of a reader: the manifest that named the parts, what retention had deleted then,
+	// and the sequence behind what its partitions had when it was opened; what a later
+	// one merged into them from there on does not count. Of the owner below is 0.
+	number  uint64
+	retired int64
+	below   uint64
 }
 
 // snapshot takes a view of what is durable of a stream.
 func (l *Log) snapshot(stream string) (*view, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.reader != nil && l.mu.closed {
+		return nil, ErrClosed
+	}
+	return l.snapshotLocked(stream)
+}
+
+// snapshotLocked is snapshot where l.mu is held.
+func (l *Log) snapshotLocked(stream string) (*view, error) {
 	columns, ok := l.mu.catalog.unions[stream]
 	if !ok {
 		return nil, fmt.Errorf("%w: %.80q", ErrUnknownStream, stream)
 	}
 	v := &view{log: l, columns: columns, versions: make(map[uint32]*version, len(l.mu.catalog.byNumber))}
+	if l.reader != nil {
+		v.number, v.retired, v.below = l.mu.manifest.Number, l.mu.manifest.retired(), l.mu.manifest.Through
+	}
 	for number, version := range l.mu.catalog.byNumber {
 		if version.schema.Stream == stream {
 			v.versions[number] = version
@@ -99,7 +117,11 @@ func (v *view) release() {
 			delete(v.log.mu.pins, name)
 		}
 	}
+	last := v.log.reader != nil && v.log.mu.closed && len(v.log.mu.pins) == 0 && len(v.pinned) > 0
 	v.log.mu.Unlock()
+	if last {
+		_ = v.log.lock.Close() // they were only read
+	}
 	_ = v.log.collect(context.Background(), false) // what fails is tried again, and reported, by the next compaction
 }
 
@@ -132,7 +154,7 @@ func (v *view) inputs(f filter, memory int) []*input {
 
 // filterOf checks a query and turns it into what sources are asked for.
 func (v *view) filterOf(q *Query) (filter, error) {
-	f := filter{stream: q.Stream, from: q.From, last: q.To - 1, asOf: q.AsOf}
+	f := filter{stream: q.Stream, from: q.From, last: q.To - 1, asOf: q.AsOf, below: v.below}
 	if q.To == 0 {
 		f.last = math.MaxInt64
 	}
@@ -173,22 +195,40 @@ type Scanner struct {
 	newest   newest
 	current  bool
 	err      error
+	reread   reread // of a reader
 }
 
 // Scan reads what is durable now; what comes later does not show. The scanner must be
 // closed. It holds ScanMemory bytes of live segments at most (64 KiB for each at
 // least), and a page for each column of the partitions of one date.
-func (l *Log) Scan(ctx context.Context, q Query) (*Scanner, error) {
-	v, err := l.snapshot(q.Stream)
-	if err != nil {
-		return nil, err
-	}
-	s, err := v.scan(ctx, &q)
-	if err != nil {
+func (l *Log) Scan(ctx context.Context, q Query) (s *Scanner, err error) {
+	err = l.viewing(ctx, q.Stream, func(v *view) (err error) {
+		s, err = v.scan(ctx, &q)
+		return err
+	})
+	return s, err
+}
+
+// viewing takes a view of a stream and hands it to begin, which has it from then on; after
+// an error it is released. In a reader it does so again while compactions take away what
+// begin reads.
+func (l *Log) viewing(ctx context.Context, stream string, begin func(*view) error) error {
+	for again := 0; ; again++ {
+		v, err := l.snapshot(stream)
+		if err != nil {
+			return err
+		}
+		if err = begin(v); err == nil {
+			return nil
+		}
 		v.release()
-		return nil, err
+		if !l.moved(err) {
+			return err
+		}
+		if err := l.refresh(ctx, v, again, err); err != nil {
+			return err
+		}
 	}
-	return s, nil
 }
 
 func (v *view) scan(ctx context.Context, q *Query) (*Scanner, error) {
@@ -196,7 +236,7 @@ func (v *view) scan(ctx context.Context, q *Query) (*Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Scanner{ctx: ctx, view: v, columns: f.columns, versions: q.Versions}
+	s := &Scanner{ctx: ctx, view: v, columns: f.columns, versions: q.Versions, reread: reread{filter: f}}
 	if q.Versions == Latest {
 		if s.winners, err = v.findWinners(ctx, f); err != nil {
 			return nil, err
@@ -214,6 +254,11 @@ func (s *Scanner) Next() bool {
 	s.current = false
 	for s.err == nil && s.merge != nil {
 		more, err := s.merge.next(s.ctx)
+		if err != nil && s.view.log.moved(err) {
+			if err = s.resume(err); err == nil {
+				continue
+			}
+		}
 		if err != nil {
 			s.err = fmt.Errorf("scan: %w", err)
 		}
@@ -221,6 +266,9 @@ func (s *Scanner) Next() bool {
 			return false
 		}
 		r := s.merge.record()
+		if s.view.log.reader != nil && s.reread.passed(r) {
+			continue
+		}
 		if s.versions != AllVersions && s.newest.isOld(r) {
 			continue
 		}
@@ -267,25 +315,24 @@ func (l *Log) ScanParallel(ctx context.Context, q Query, workers int, visit func
 	if workers < 1 || workers > 256 {
 		return fmt.Errorf("%w: %d workers, want 1 to 256", ErrInvalidQuery, workers)
 	}
-	v, err := l.snapshot(q.Stream)
+	var v *view
+	var f filter
+	var w *winners
+	err := l.viewing(ctx, q.Stream, func(taken *view) (err error) {
+		v = taken
+		if f, err = v.filterOf(&q); err == nil && q.Versions == Latest {
+			w, err = v.findWinners(ctx, f)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	defer v.release()
-	return v.scanSlices(ctx, &q, workers, visit)
+	return v.scanSlices(ctx, q.Versions, f, w, workers, visit)
 }
 
-func (v *view) scanSlices(ctx context.Context, q *Query, workers int, visit func(context.Context, int, *Scanner) error) error {
-	f, err := v.filterOf(q)
-	if err != nil {
-		return err
-	}
-	var w *winners
-	if q.Versions == Latest {
-		if w, err = v.findWinners(ctx, f); err != nil {
-			return err
-		}
-	}
+func (v *view) scanSlices(ctx context.Context, versions Versions, f filter, w *winners, workers int, visit func(context.Context, int, *Scanner) error) error {
 	cuts := v.cuts(f)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -304,7 +351,8 @@ func (v *view) scanSlices(ctx context.Context, q *Query, workers int, visit func
 					part.last = f.last
 				}
 				v.users.Add(1)
-				s := &Scanner{ctx: ctx, view: v, columns: f.columns, versions: q.Versions, winners: w, merge: newMerger(v.inputs(part, v.log.options.ScanMemory))}
+				s := &Scanner{ctx: ctx, view: v, columns: f.columns, versions: versions, winners: w, reread: reread{filter: part},
+					merge: newMerger(v.inputs(part, v.log.options.ScanMemory))}
 				if err := errors.Join(visit(ctx, i, s), s.Close()); err != nil {
 					cancel(err)
 				}

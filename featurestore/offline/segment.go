@@ -29,11 +29,11 @@ type frameIndex struct {
 	bytes              uint32 // of the payload
 }
 
-func segmentName(number uint64) string { return fmt.Sprintf("segment-%016d.log", number) }
+func segmentName(number uint64) string { return fmt.Sprintf(segmentPrefix+"%016d.log", number) }
 
 // segmentNumber is the number in a segment's name.
 func segmentNumber(name string) (uint64, bool) {
-	digits, ok := strings.CutPrefix(name, "segment-")
+	digits, ok := strings.CutPrefix(name, segmentPrefix)
 	digits, end := strings.CutSuffix(digits, ".log")
 	if !ok || !end || len(digits) != 16 {
 		return 0, false

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"strings"
 )
 
 // Storage holds partitions and manifests: a local folder, or a blob store. Objects
@@ -129,15 +128,13 @@ func (f *folder) Get(_ context.Context, name string) (Object, error) {
 // List walks the folder that the prefix names. Files a crash left half written are
 // listed too, so whoever cleans up sees them.
 func (f *folder) List(_ context.Context, prefix string) ([]ObjectInfo, error) {
-	files, err := f.fs.List(f.dir)
+	files, err := f.fs.List(f.dir, prefix)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", prefix, err)
 	}
 	var found []ObjectInfo
 	for _, file := range files {
-		if strings.HasPrefix(file.name, prefix) {
-			found = append(found, ObjectInfo{Name: file.name, Bytes: file.bytes})
-		}
+		found = append(found, ObjectInfo{Name: file.name, Bytes: file.bytes})
 	}
 	return found, nil
 }
