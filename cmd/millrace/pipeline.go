@@ -674,7 +674,7 @@ earlier process left go on first. millrace up does the same beside serving.`,
 			if err != nil {
 				return pipelineMistake(err)
 			}
-			host.by = "schedule"
+			host.by = "" // the pipeline itself
 			options := o.runnerOptions(host, file)
 			options.Observe = func(e orchestrator.Event) { reportEvent(cmd.ErrOrStderr(), e) }
 			runner, err := openRunner(cmd.Context(), options)

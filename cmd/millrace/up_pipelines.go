@@ -37,7 +37,7 @@ func (u *up) openPipelines(ctx context.Context, server, http string) (*upPipelin
 		return nil, nil
 	}
 	host := &taskHost{
-		project: p, log: u.store.Log(), by: "schedule", server: server, http: http,
+		project: p, log: u.store.Log(), server: server, http: http,
 		workers: max(1, runtime.GOMAXPROCS(0)/2), // requests come first
 	}
 	o := (&pipelineOptions{}).runnerOptions(host, file)
