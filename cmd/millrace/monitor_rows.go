@@ -176,6 +176,9 @@ func (f *backtestFlags) openLog(ctx context.Context, p *project, spec *monitorSp
 	if err == nil {
 		err = b.openRows(ctx, f, log, spec)
 	}
+	if errors.Is(err, offline.ErrUnknownStream) {
+		err = fmt.Errorf("%s: no decision is in the event log: serve the project first (millrace up)", dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w%s", err, endText(b.end()))
 	}

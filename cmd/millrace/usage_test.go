@@ -5,6 +5,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 // What is wrong with a command line is said with the way to do it right, and without what
@@ -51,5 +53,55 @@ func TestPortsAreLookedAtFirst(t *testing.T) {
 	status, stdout, stderr := runCommand(t, "", "demo", "--dir", dir+"/demo", "--http-port", "0", "--grpc-port", port, "--metrics-port", "0")
 	if status != exitFailure || !strings.Contains(stderr, "--grpc-port: ") || strings.Contains(stdout, "console:") || strings.Contains(stdout, "first model") {
 		t.Errorf("status %d, output %s, error %s", status, stdout, stderr)
+	}
+}
+
+// Every command shows how it is called, with flags and a number of arguments that it takes.
+func TestExamplesAreCommandLines(t *testing.T) {
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+		if cmd.Example == "" && cmd.Runnable() && !cmd.Hidden && cmd.Name() != "help" {
+			t.Errorf("%s has no example", cmd.CommandPath())
+		}
+		for line := range strings.Lines(strings.ReplaceAll(cmd.Example, "\\\n", " ")) {
+			line, _, _ = strings.Cut(line, " # ")
+			for part := range strings.SplitSeq(strings.ReplaceAll(line, " && ", " | "), " | ") {
+				if _, call, ok := strings.Cut(" "+part, " millrace "); ok {
+					checkExample(t, call)
+				}
+			}
+		}
+	}
+	walk(newRootCommand())
+}
+
+// checkExample parses what a shell would give to millrace. What is in quotes is a word.
+func checkExample(t *testing.T, line string) {
+	t.Helper()
+	line, _, _ = strings.Cut(line, " > ")
+	var words []string
+	for i, part := range strings.Split(line, "'") {
+		if i%2 == 1 && len(words) > 0 {
+			words = append(words, part)
+		} else {
+			words = append(words, strings.Fields(part)...)
+		}
+	}
+	root := newRootCommand()
+	cmd, rest, err := root.Find(joinBooleans(root, words))
+	if err == nil {
+		err = cmd.ParseFlags(rest)
+	}
+	if err == nil {
+		err = cmd.ValidateArgs(cmd.Flags().Args())
+	}
+	if err == nil {
+		err = cmd.ValidateRequiredFlags()
+	}
+	if err != nil {
+		t.Errorf("%q: %v", line, err)
 	}
 }
