@@ -175,11 +175,11 @@ func (s *single) result(task string) (r TaskStatus, ok bool) {
 // errNotRun is the error of a task that has no result, though nothing kept it from running.
 const errNotRun = "it has not been run"
 
-// notRun says which task that this one waits for was left out, empty if none.
+// notRun says which of the known tasks was left out, the first in the file, empty if none.
 func (s *single) notRun(known map[string]TaskStatus) string {
-	for _, before := range s.t.After {
-		if known[before].Error == errNotRun {
-			return fmt.Sprintf("task %s was not run in run %s: run it first", before, s.run.ID)
+	for _, t := range s.p.Tasks {
+		if known[t.Name].Error == errNotRun {
+			return fmt.Sprintf("task %s was not run in run %s: run it first", t.Name, s.run.ID)
 		}
 	}
 	return ""

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -163,6 +164,9 @@ func (f *backtestFlags) openLog(ctx context.Context, p *project, spec *monitorSp
 		dir = p.State
 	}
 	b := &backtest{name: spec.Name, config: spec.Config, source: dir}
+	if _, err := os.Stat(dir); f.log == "" && errors.Is(err, fs.ErrNotExist) {
+		return nil, errNothingServed(dir)
+	}
 	log, err := openLogOf(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -177,12 +181,16 @@ func (f *backtestFlags) openLog(ctx context.Context, p *project, spec *monitorSp
 		err = b.openRows(ctx, f, log, spec)
 	}
 	if errors.Is(err, offline.ErrUnknownStream) {
-		err = fmt.Errorf("%s: no decision is in the event log: serve the project first (millrace up)", dir)
+		err = errNothingServed(dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w%s", err, endText(b.end()))
 	}
 	return b, nil
+}
+
+func errNothingServed(dir string) error {
+	return fmt.Errorf("%s: no decision is in the event log: serve the project first (millrace up)", dir)
 }
 
 // referencePath is the file that a monitor compares with: its own, or that of the newest
