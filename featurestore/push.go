@@ -259,7 +259,7 @@ func (sc *pushScratch) time(st *sourceState, b *column.Batch, row int, now int64
 		return &EventError{Field: fieldPath(f, row), Retryable: ahead < time.Hour.Microseconds(),
 			Message: fmt.Sprintf("lies %v in the future; future_max of the source allows %v", micros(ahead), st.source.FutureMax)}
 	case st.reach >= 0 && -ahead > st.reach:
-		return &EventError{Field: fieldPath(f, row), Message: fmt.Sprintf("lies %v in the past; no view reaches further back than %v; load history with millrace features materialize", micros(-ahead), micros(st.reach))}
+		return &EventError{Field: fieldPath(f, row), Message: fmt.Sprintf("lies %s in the past; no view reaches further back than %s; load history with millrace features materialize", days(-ahead), days(st.reach))}
 	}
 	return nil
 }
@@ -283,4 +283,13 @@ func faultOf(err error) *EventError {
 	}
 	permanent := errors.Is(err, offline.ErrInvalidRecord) || errors.Is(err, window.ErrEvent)
 	return &EventError{Message: err.Error(), Retryable: !permanent}
+}
+
+// days writes a time of microseconds for people: in days from two of them on.
+func days(us int64) string {
+	const day = int64(24 * time.Hour / time.Microsecond)
+	if us >= 2*day {
+		return fmt.Sprintf("%.4g days", float64(us)/float64(day))
+	}
+	return micros(us).String()
 }

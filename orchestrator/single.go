@@ -4,6 +4,7 @@ package orchestrator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -97,6 +98,9 @@ func (s *single) do(ctx context.Context, o RunOptions) (status *TaskStatus, err 
 			return nil, err
 		}
 	}
+	if end.Status == StatusBlocked {
+		end.Reason = cmp.Or(s.notRun(ended), end.Reason)
+	}
 	end.Ended = time.Now().UTC()
 	data, err := json.Marshal(end)
 	if err == nil {
@@ -168,6 +172,19 @@ func (s *single) result(task string) (r TaskStatus, ok bool) {
 	return r, true
 }
 
+// errNotRun is the error of a task that has no result, though nothing kept it from running.
+const errNotRun = "it has not been run"
+
+// notRun says which of the known tasks was left out, the first in the file, empty if none.
+func (s *single) notRun(known map[string]TaskStatus) string {
+	for _, t := range s.p.Tasks {
+		if known[t.Name].Error == errNotRun {
+			return fmt.Sprintf("task %s was not run in run %s: run it first", t.Name, s.run.ID)
+		}
+	}
+	return ""
+}
+
 // ended finds how a task that this one waits for ended, and notes it in known. Other
 // orchestrators do not begin a task behind one that failed, so that it has no result: it
 // was blocked.
@@ -177,7 +194,7 @@ func (s *single) ended(task string, known map[string]TaskStatus) TaskStatus {
 		return r
 	}
 	if r, ok = s.result(task); !ok { // its process ended before it could say so, or it was never begun
-		r = TaskStatus{Task: task, Status: StatusFailed, Error: "it has not been run"}
+		r = TaskStatus{Task: task, Status: StatusFailed, Error: errNotRun}
 		t, err := s.p.Task(task)
 		if err == nil && !t.LooksAtEnds() {
 			for _, before := range t.After {

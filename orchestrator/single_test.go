@@ -107,6 +107,13 @@ pipelines: {p: {tasks: {a: {uses: join, with: {fail: 1}}, b: {uses: join, needs:
 	if s, err := RunTask(t.Context(), o, TaskOptions{Pipeline: "p", Task: "c", RunOptions: RunOptions{Run: "r"}}); err != nil || s.Status != StatusSucceeded {
 		t.Errorf("%+v, %v", s, err)
 	}
+	if _, err := RunTask(t.Context(), o, TaskOptions{Pipeline: "p", Task: "b", RunOptions: RunOptions{Run: "other"}}); !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), "task a was not run in run other: run it first") {
+		t.Errorf("without the task before: %v", err)
+	}
+	o.Pipelines = parse(t, "pipelines: {p: {tasks: {a: {uses: join}, b: {uses: join, needs: a}, c: {uses: join, needs: b}}}}")
+	if _, err := RunTask(t.Context(), o, TaskOptions{Pipeline: "p", Task: "c", RunOptions: RunOptions{Run: "middle"}}); !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), "task a was not run") {
+		t.Errorf("without any task before: %v", err)
+	}
 	// Where the one that drives the run leaves out what waits for a task that failed, that was blocked all the same.
 	o.Pipelines = parse(t, `
 pipelines: {p: {tasks: {a: {uses: join, with: {fail: 1}}, b: {uses: join, needs: a}, c: {uses: join, needs: b}, d: {uses: join, when: "c.status == 'blocked' && b.status == 'blocked' && a.status == 'failed'"}}}}`)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -52,6 +53,9 @@ func isBoolean(text string) bool {
 func suggestFlag(cmd *cobra.Command, err error) error {
 	name, unknown := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !unknown {
+		if number := new(strconv.NumError); errors.As(err, &number) { // without the name of Go's function
+			err = errors.New(strings.Replace(err.Error(), number.Error(), number.Err.Error(), 1))
+		}
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	}
 	nearest, distanceMin := "", len(name)/2+1
@@ -64,6 +68,18 @@ func suggestFlag(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	}
 	return fmt.Errorf("%w; did you mean --%s? See %s --help", err, nearest, cmd.CommandPath())
+}
+
+// explainArguments says how a command is called whose arguments are too few or too many, and
+// where to look for one that does not exist.
+func explainArguments(cmd *cobra.Command, err error) error {
+	switch text := err.Error(); {
+	case strings.HasPrefix(text, "accepts "), strings.HasPrefix(text, "requires "):
+		return fmt.Errorf("%s %w; usage: %s", cmd.CommandPath(), err, cmd.UseLine())
+	case strings.HasPrefix(text, "unknown command ") && !strings.Contains(text, "\n"):
+		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+	}
+	return err
 }
 
 // editDistance is the number of letters to insert, delete or replace between a and b.

@@ -199,9 +199,9 @@ opened in Chromium. The scenarios are: %s.`
 func newBenchSuiteCommand() *cobra.Command {
 	group := &cobra.Command{
 		Use:   "suite",
-		Short: "Run a whole suite of benchmarks",
-		Args:  cobra.NoArgs,
-		RunE:  showHelp,
+		Short: "Run a whole suite of benchmarks", Example: "  millrace bench suite kernels --quick",
+		Args: cobra.NoArgs,
+		RunE: showHelp,
 	}
 	group.AddCommand(newSuiteCommand(suite.Serve, &cobra.Command{
 		Use:   "serve",

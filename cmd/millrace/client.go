@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -104,6 +105,14 @@ func (o *clientOptions) credentials() (credentials.TransportCredentials, error) 
 	return credentials.NewTLS(config), nil
 }
 
+// dialFault is what the network said, without how gRPC wraps it.
+func dialFault(message string) string {
+	if _, fault, ok := strings.Cut(message, "Error while dialing: "); ok {
+		return strings.TrimSuffix(fault, `"`)
+	}
+	return message
+}
+
 // explain turns the error of a call into a line for a person.
 func (o *clientOptions) explain(err error) error {
 	state, ok := status.FromError(err)
@@ -112,7 +121,7 @@ func (o *clientOptions) explain(err error) error {
 	}
 	switch state.Code() {
 	case codes.Unavailable:
-		return fmt.Errorf("%s: unavailable: %s (is a server running there? start one with millrace serve, or give --url)", o.url, state.Message())
+		return fmt.Errorf("%s: unavailable: %s (is a server running there? start one with millrace serve, or give --url)", o.url, dialFault(state.Message()))
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("%s: no answer within %v (--timeout)", o.url, o.timeout)
 	case codes.Unimplemented:

@@ -183,6 +183,9 @@ func (o *demoOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := o.up.serve.checkPorts(ctx); err != nil {
+		return err
+	}
 	if t, ok := progressTerminal(stdout); ok {
 		d.terminal = t
 	}

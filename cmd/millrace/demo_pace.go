@@ -89,7 +89,7 @@ func (d *demo) line(perSecond float64, total replayCounts) string {
 	if n := d.annotated.Load(); n > 0 {
 		text += fmt.Sprintf(", %d labelled", n)
 	}
-	text += ": " + d.headline()
+	text += ": " + d.headline(now)
 	switch {
 	case d.options.headless:
 	case d.terminal != nil:

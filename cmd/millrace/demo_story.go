@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -229,16 +230,24 @@ func (d *demo) last(since time.Time, kinds ...string) (storyEvent, bool) {
 // the first.
 type chapter struct {
 	change, alarm, promotion, recovery storyEvent
+	raised                             int // critical alarms since the change that are not cleared
 }
 
 func (d *demo) chapter() (c chapter, ok bool) {
 	if c.change, ok = d.last(time.Time{}, storyPattern); !ok {
 		return c, false
 	}
+	open := map[string]bool{}
 	for _, e := range d.story.all() {
 		if e.Time.Before(c.change.Time) {
 			continue
 		}
+		if id, cleared := strings.CutPrefix(e.Key, "cleared "); cleared {
+			delete(open, id)
+		} else if e.Kind == storyAlarm && e.Critical {
+			open[e.Alarm] = true
+		}
+		c.raised = len(open)
 		switch {
 		case e.Kind == storyAlarm && e.Critical && c.alarm.Key == "":
 			c.alarm = e
@@ -297,8 +306,12 @@ func (d *demo) recovery(now time.Time) {
 		Text: fmt.Sprintf("the outcomes of %d days with the new model are known: AUC %.3f, after %.3f while it did not know the new frauds and %.3f before", known, after, at, before), Link: "/console/monitors/" + demoMonitor})
 }
 
-// headline says what goes on.
-func (d *demo) headline() string {
+// demoQuietDays are how many days after a change without an alarm there will hardly be one:
+// its outcomes take a week, and another one to be judged.
+const demoQuietDays = 14
+
+// headline says what goes on at a simulated moment.
+func (d *demo) headline(now time.Time) string {
 	c, ok := d.chapter()
 	switch {
 	case !ok:
@@ -309,8 +322,12 @@ func (d *demo) headline() string {
 		return "a better model is in service; in a week its outcomes will show it"
 	case d.busy.Load():
 		return "a challenger is trained, judged and tried on a part of the payments"
-	case c.alarm.Key != "":
+	case c.raised > 0:
 		return "quality fell and the alarm is out; the next challenger needs outcomes to learn from"
+	case c.alarm.Key != "":
+		return "quality is back though the model is the same: it has seen such frauds before"
+	case d.dayOf(now)-d.dayOf(c.change.Time) > demoQuietDays:
+		return "nothing fell: the model has seen such frauds before"
 	}
 	return "there are new frauds that the model does not know; outcomes will show it in a week"
 }
@@ -321,7 +338,7 @@ func (d *demo) told() *console.Story {
 		return nil
 	}
 	now := d.up.clock.now()
-	s := &console.Story{Time: now, Day: d.dayOf(now), Speed: fmt.Sprintf("a day in %.1f s", 86400/max(d.options.pace, 1)), Headline: d.headline()}
+	s := &console.Story{Time: now, Day: d.dayOf(now), Speed: fmt.Sprintf("a day in %.1f s", 86400/max(d.options.pace, 1)), Headline: d.headline(now)}
 	if d.options.pace == 0 {
 		s.Speed = "as fast as it goes"
 	}

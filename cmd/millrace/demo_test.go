@@ -312,3 +312,42 @@ func TestDemoTidy(t *testing.T) {
 		t.Errorf("the file has %q, %v", kept, err)
 	}
 }
+
+// TestDemoHeadline holds what is said to what happened: an alarm that cleared by itself is
+// not out, and a change that the model copes with is no loss of quality.
+func TestDemoHeadline(t *testing.T) {
+	began := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	d := &demo{world: demoWorld{Start: began}}
+	if err := d.story.open(filepath.Join(t.TempDir(), demoStoryFile)); err != nil {
+		t.Fatal(err)
+	}
+	defer d.story.close()
+	for _, step := range []struct {
+		day   int
+		event storyEvent
+		want  string
+	}{
+		{1, storyEvent{}, "all is well"},
+		{15, storyEvent{Key: "pattern 1", Kind: storyPattern}, "outcomes will show it"},
+		{24, storyEvent{Key: "alarm a", Kind: storyAlarm, Critical: true, Alarm: "a"}, "the alarm is out"},
+		{25, storyEvent{Key: "alarm b", Kind: storyAlarm, Alarm: "b"}, "the alarm is out"},
+		{26, storyEvent{Key: "cleared a", Kind: storyCleared}, "quality is back"},
+		{27, storyEvent{Key: "alarm c", Kind: storyAlarm, Critical: true, Alarm: "c"}, "the alarm is out"},
+		{30, storyEvent{Key: "promoted 2", Kind: storyPromotion}, "a better model is in service"},
+		{31, storyEvent{Key: "cleared c", Kind: storyCleared}, "a better model is in service"},
+		{40, storyEvent{Key: "recovery 2", Kind: storyRecovery}, "recovered"},
+		{57, storyEvent{Key: "pattern 2", Kind: storyPattern}, "outcomes will show it"},
+		{71, storyEvent{}, "outcomes will show it"},
+		{72, storyEvent{}, "seen such frauds before"},
+	} {
+		now := began.AddDate(0, 0, step.day)
+		if step.event.Time = now; step.event.Key != "" {
+			if _, err := d.story.add(step.event); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := d.headline(now); !strings.Contains(got, step.want) {
+			t.Errorf("day %d: %q does not say %q", step.day, got, step.want)
+		}
+	}
+}

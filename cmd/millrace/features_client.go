@@ -48,7 +48,7 @@ func (f *featuresClient) explain(err error) error {
 	}
 	switch state.Code() {
 	case codes.Unavailable:
-		return fmt.Errorf("%s: unavailable: %s (is a server running there? start one with millrace features serve or millrace up, or give --server)", f.url, state.Message())
+		return fmt.Errorf("%s: unavailable: %s (is a server running there? start one with millrace features serve or millrace up, or give --server)", f.url, dialFault(state.Message()))
 	case codes.Unimplemented:
 		return fmt.Errorf("%s: the server has no feature store: %s", f.url, state.Message())
 	case codes.InvalidArgument, codes.NotFound:

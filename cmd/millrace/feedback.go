@@ -27,7 +27,7 @@ func newFeedbackCommand() *cobra.Command {
 Feedback names a prediction, or an entity and a time. The files that millrace.yaml lists
 under feedback say which of it is the label of which decision.`,
 		Example: `  millrace feedback import chargebacks.csv --name is_fraud --source chargeback
-  millrace feedback get --prediction-id 019a...
+  millrace feedback get --prediction-id 06e52xs28047v5ga0004dkxde8
   millrace feedback join . --label fraud --output labelled.parquet --mature-only --vectors`,
 		Args: cobra.NoArgs,
 		RunE: showHelp,

@@ -48,7 +48,7 @@ func (o *feedbackOptions) getCommand() *cobra.Command {
 		Long: `Print what was said about a prediction, or all versions of a piece of feedback, oldest
 first: corrections and contradictions too. At most 1,000 versions are printed, the newest.
 Feedback by entity has no prediction id: it is found by its own, and by feedback join.`,
-		Example: `  millrace feedback get --prediction-id 019a4b7e-8f0e-7c3a-9c1d-2f6f0f3a5b11
+		Example: `  millrace feedback get --prediction-id 06e52xs28047v5ga0004dkxde8
   millrace feedback get --feedback-id chargeback-77 --as-of 2026-02-01 --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -52,9 +52,12 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		return err
 	}
 
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if !started {
+		err = explainArguments(cmd, err)
 	}
 	fmt.Fprintln(stderr, "millrace:", err)
 	var usage usageError

@@ -103,6 +103,8 @@ func writeProtoJSON(w io.Writer, message proto.Message) error {
 func (o *modelsOptions) listCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list [MODEL]", Short: "List the versions of models with their state", Args: cobra.MaximumNArgs(1),
+		Example: `  millrace models list
+  millrace models list ranker --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := &millracev1.ListModelsRequest{Model: firstOf(args)}
 			return ask(o, cmd, func(ctx context.Context, s server) (*millracev1.ListModelsResponse, error) {
@@ -116,6 +118,8 @@ func (o *modelsOptions) loadCommand() *cobra.Command {
 	var number int64
 	cmd := &cobra.Command{
 		Use: "load MODEL", Short: "Load a model, or one version of it beside those served", Args: cobra.ExactArgs(1),
+		Example: `  millrace models load ranker
+  millrace models load ranker --version 3`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if number == 0 {
 				return o.loadModel(cmd, args[0])
@@ -144,6 +148,8 @@ func (o *modelsOptions) unloadCommand() *cobra.Command {
 	var number int64
 	cmd := &cobra.Command{
 		Use: "unload MODEL", Short: "Unload a model, or one version of it", Args: cobra.ExactArgs(1),
+		Example: `  millrace models unload ranker
+  millrace models unload ranker --version 2`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if number == 0 {
 				return o.unloadModel(cmd, args[0])
@@ -173,6 +179,8 @@ func (o *modelsOptions) swapCommand() *cobra.Command {
 	var keepOld bool
 	cmd := &cobra.Command{
 		Use: "swap MODEL", Short: "Replace the served version by another without a pause", Args: cobra.ExactArgs(1),
+		Example: `  millrace models swap ranker               # to the highest version in the repository
+  millrace models swap ranker --version 2 --keep-old`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := &millracev1.SwapVersionRequest{Model: args[0], Version: number, KeepOld: keepOld}
 			return ask(o, cmd, func(ctx context.Context, s server) (*millracev1.SwapVersionResponse, error) {
@@ -188,6 +196,7 @@ func (o *modelsOptions) swapCommand() *cobra.Command {
 func (o *modelsOptions) rollbackCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "rollback MODEL", Short: "Swap back to the version served before the last swap", Args: cobra.ExactArgs(1),
+		Example: `  millrace models rollback ranker`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := &millracev1.RollbackRequest{Model: args[0]}
 			return ask(o, cmd, func(ctx context.Context, s server) (*millracev1.SwapVersionResponse, error) {
@@ -201,6 +210,8 @@ func (o *modelsOptions) aliasCommand() *cobra.Command {
 	var remove bool
 	cmd := &cobra.Command{
 		Use: "alias MODEL ALIAS VERSION", Short: "Point an alias at a version, or remove it with --remove", Args: cobra.RangeArgs(2, 3),
+		Example: `  millrace models alias ranker champion 3
+  millrace models alias ranker champion --remove`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := &millracev1.SetAliasRequest{Model: args[0], Alias: args[1]}
 			if remove != (len(args) == 2) {
@@ -224,6 +235,7 @@ func (o *modelsOptions) aliasCommand() *cobra.Command {
 func (o *modelsOptions) aliasesCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "aliases [MODEL]", Short: "List aliases", Args: cobra.MaximumNArgs(1),
+		Example: `  millrace models aliases`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := &millracev1.ListAliasesRequest{Model: firstOf(args)}
 			return ask(o, cmd, func(ctx context.Context, s server) (*millracev1.ListAliasesResponse, error) {
@@ -237,6 +249,7 @@ func (o *modelsOptions) explainCommand() *cobra.Command {
 	var number int64
 	cmd := &cobra.Command{
 		Use: "explain-batching MODEL", Short: "Say why the batches of a model have the size they have", Args: cobra.ExactArgs(1),
+		Example: `  millrace models explain-batching ranker`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := &millracev1.ExplainBatchingRequest{Model: args[0], Version: number}
 			return ask(o, cmd, func(ctx context.Context, s server) (*millracev1.ExplainBatchingResponse, error) {
@@ -252,6 +265,7 @@ func (o *modelsOptions) configCommand() *cobra.Command {
 	var number int64
 	cmd := &cobra.Command{
 		Use: "config MODEL", Short: "Print a model's completed configuration as JSON", Args: cobra.ExactArgs(1),
+		Example: `  millrace models config ranker`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := &inference.ModelConfigRequest{Name: args[0], Version: versionName(number)}
 			return ask(o, cmd, func(ctx context.Context, s server) (*inference.ModelConfig, error) {
@@ -267,6 +281,8 @@ func (o *modelsOptions) configCommand() *cobra.Command {
 func (o *modelsOptions) statsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "stats [MODEL]", Short: "Print counts and mean times of requests since each version was loaded", Args: cobra.MaximumNArgs(1),
+		Example: `  millrace models stats
+  millrace models stats ranker --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := &inference.ModelStatisticsRequest{Name: firstOf(args)}
 			return ask(o, cmd, func(ctx context.Context, s server) (*inference.ModelStatisticsResponse, error) {

@@ -242,7 +242,7 @@ func printMonitors(w io.Writer, states []monitorState) error {
 	table := newTable(w, "MONITOR\tDECISION\tWINDOW\tCLOSED\tROWS\tMETRIC\tESTIMATED\tMATURED\tBY LABELS\tALARMS")
 	for _, s := range states {
 		if len(s.Windows) == 0 {
-			fmt.Fprintf(table, "%s\t%s\t%s\n", s.Monitor, clean(s.Decision), cmp.Or(clean(s.Problem), "no window closed yet"))
+			fmt.Fprintf(table, "%s\t%s\t%s\n", s.Monitor, clean(s.Decision), cmp.Or(clean(s.Problem), "no window was judged yet; where a version has no reference its first days become one: the console says how long"))
 		}
 		for _, v := range s.Windows {
 			raised := 0

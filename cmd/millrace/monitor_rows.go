@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -163,6 +164,9 @@ func (f *backtestFlags) openLog(ctx context.Context, p *project, spec *monitorSp
 		dir = p.State
 	}
 	b := &backtest{name: spec.Name, config: spec.Config, source: dir}
+	if _, err := os.Stat(dir); f.log == "" && errors.Is(err, fs.ErrNotExist) {
+		return nil, errNothingServed(dir)
+	}
 	log, err := openLogOf(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -176,10 +180,17 @@ func (f *backtestFlags) openLog(ctx context.Context, p *project, spec *monitorSp
 	if err == nil {
 		err = b.openRows(ctx, f, log, spec)
 	}
+	if errors.Is(err, offline.ErrUnknownStream) {
+		err = errNothingServed(dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w%s", err, endText(b.end()))
 	}
 	return b, nil
+}
+
+func errNothingServed(dir string) error {
+	return fmt.Errorf("%s: no decision is in the event log: serve the project first (millrace up)", dir)
 }
 
 // referencePath is the file that a monitor compares with: its own, or that of the newest

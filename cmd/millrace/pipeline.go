@@ -49,7 +49,7 @@ func newPipelineCommand() *cobra.Command {
   millrace pipeline run fraud --param days=14 --from train
   millrace pipeline ci fraud --junit report.xml --markdown report.md
   millrace pipeline status
-  millrace pipeline logs fraud-01J9... train
+  millrace pipeline logs RUN train                # RUN as pipeline status prints it
   millrace pipeline backfill fraud --from 2026-01-01 --to 2026-02-01
   millrace pipeline graph fraud --format mermaid
   millrace pipeline export fraud --to airflow > dags/fraud.py`,
@@ -681,7 +681,7 @@ earlier process left go on first. millrace up does the same beside serving.`,
 			if err != nil {
 				return pipelineMistake(err)
 			}
-			host.by = "schedule"
+			host.by = "" // the pipeline itself
 			options := o.runnerOptions(host, file)
 			options.Observe = func(e orchestrator.Event) { reportEvent(cmd.ErrOrStderr(), e) }
 			runner, err := openRunner(cmd.Context(), options)

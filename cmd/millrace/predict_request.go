@@ -62,6 +62,12 @@ func decodeStrict(r io.Reader, into any) error {
 	decoder.UseNumber()
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
+		switch {
+		case errors.Is(err, io.EOF):
+			return errors.New("there is nothing where JSON is wanted")
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return errors.New("the JSON ends in the middle")
+		}
 		return err
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {

@@ -162,7 +162,7 @@ func TestPredictErrors(t *testing.T) {
 		{"no input", []string{"--model", "pair"}, "", exitUsage, "either by --input or by --json"},
 		{"two sources", []string{"--model", "pair", "--input", "A=[1]", "--json", "-"}, "", exitUsage, "either by --input or by --json"},
 		{"not NAME=JSON", []string{"--model", "pair", "--input", "[1]"}, "", exitUsage, "the form is NAME=JSON"},
-		{"not JSON", []string{"--model", "pair", "--input", "NUMBERS=[1"}, "", exitUsage, "--input NUMBERS: unexpected EOF"},
+		{"not JSON", []string{"--model", "pair", "--input", "NUMBERS=[1"}, "", exitUsage, "--input NUMBERS: the JSON ends in the middle"},
 		{"more than JSON", []string{"--model", "pair", "--input", "NUMBERS=[1] [2]"}, "", exitUsage, "text follows"},
 		{"shape of nothing", []string{"--model", "pair", "--input", "NUMBERS=[1]", "--shape", "X:1"}, "", exitUsage, "there is no --input X"},
 		{"shape of no name", []string{"--model", "pair", "--input", "NUMBERS=[1]", "--shape", "NUMBERS=1"}, "", exitUsage, "the form is NAME:D1,D2"},

@@ -32,6 +32,8 @@ func newRunsCommand() *cobra.Command {
 		Short: "Look at the log of experiments: what was trained, how, and what came of it",
 		Long: `Look at the log of experiments that millrace train writes: an SQLite file in the state
 folder, or PostgreSQL. docs/reference/runs.md has the filters and what a run holds.`,
+		Example: `  millrace runs list --experiment fraud --sort metrics.average_precision
+  millrace runs compare 01JD8Z6V0R 01JD8Z7A3K`,
 		Args: cobra.NoArgs,
 		RunE: showHelp,
 	}

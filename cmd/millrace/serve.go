@@ -204,12 +204,27 @@ func (o *serveOptions) listen(ctx context.Context, into *serving.Options) error 
 		listener, err := face.options.listen(ctx)
 		if err != nil {
 			closeListeners(into)
-			return fmt.Errorf("--%s-port: %w; choose another, or 0 for any that is free", face.name, err)
+			return explainListen(face.name, err)
 		}
 		*face.listener = listener
 		into.Logger.Info("listening", "face", face.name, "address", listener.Addr().String())
 	}
 	return nil
+}
+
+// checkPorts reports at once a port that cannot be had. Somebody may still take one until
+// listen does.
+func (o *serveOptions) checkPorts(ctx context.Context) error {
+	into := serving.Options{Logger: slog.New(slog.DiscardHandler)}
+	defer closeListeners(&into)
+	return o.listen(ctx, &into)
+}
+
+func explainListen(face string, err error) error {
+	if lookup := new(net.DNSError); errors.As(err, &lookup) {
+		return fmt.Errorf("the address to listen on: %w", err)
+	}
+	return fmt.Errorf("--%s-port: %w; choose another, or 0 for any that is free", face, err)
 }
 
 func (o listenOptions) listen(ctx context.Context) (net.Listener, error) {

@@ -121,7 +121,7 @@ func checkModelName(name string) error {
 }
 
 func (h *taskHost) promote(ctx context.Context, c *orchestrator.Call, w *promoteWith) error {
-	p := &promotion{Time: time.Now().UTC(), Model: w.Model, By: h.by, Run: c.Run, Decision: decisionKept, Verdict: "no report"}
+	p := &promotion{Time: time.Now().UTC(), Model: w.Model, By: cmp.Or(h.by, "pipeline "+c.Pipeline), Run: c.Run, Decision: decisionKept, Verdict: "no report"}
 	model, err := os.ReadFile(filepath.Join(c.Inputs["model"], "model.onnx"))
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"github.com/millrace-ml/millrace/engine/repository"
 	"github.com/millrace-ml/millrace/featurestore"
 	"github.com/millrace-ml/millrace/featurestore/definition"
+	"github.com/millrace-ml/millrace/featurestore/offline"
 	"github.com/millrace-ml/millrace/labeling/groundtruth"
 	"github.com/millrace-ml/millrace/serving"
 	"github.com/millrace-ml/millrace/serving/access"
@@ -112,6 +113,9 @@ func (o *upOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	if err := o.override(p); err != nil {
 		return err
+	}
+	if err := o.serve.checkPorts(ctx); err != nil {
+		return err // before history is loaded, which may take minutes
 	}
 	defer keepHeapHeadroom(o.serve.heapHeadroomMB)()
 	u := &up{options: o, project: p, log: log, out: stdout}
@@ -219,6 +223,9 @@ func (u *up) run(ctx context.Context) (err error) {
 	o.Now, o.Logger, o.AcceptBreaking = u.clock.now, u.log, u.options.acceptBreaking
 	o.Progress = u.progress
 	if u.store, err = featurestore.Open(ctx, o); err != nil {
+		if errors.Is(err, offline.ErrLocked) {
+			return fmt.Errorf("%w: another millrace up or command has the folder %s; stop that, or give the project another state folder", err, u.project.State)
+		}
 		return err
 	}
 	defer func() {

@@ -41,7 +41,7 @@ func (u *up) openPipelines(ctx context.Context, server, http string) (*upPipelin
 		return nil, err
 	}
 	host := &taskHost{
-		project: p, log: u.store.Log(), by: "schedule", server: server, http: http, self: u.guard.Self(), token: token,
+		project: p, log: u.store.Log(), server: server, http: http, self: u.guard.Self(), token: token,
 		workers: max(1, runtime.GOMAXPROCS(0)/2), // requests come first
 	}
 	o := (&pipelineOptions{}).runnerOptions(host, file)

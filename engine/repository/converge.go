@@ -40,7 +40,7 @@ func (r *Repository) converge(ctx context.Context, m *model, override LoadOverri
 	if keep(m.pinned) { // only operations change it, and this is the one under way
 		next = m.pinned
 	}
-	_, err = r.install(m, opened, r.sparing(m, next, keep))
+	_, err = r.install(m, opened, r.sparing(m, next, r.opts.KeepPrevious, keep))
 	return err
 }
 

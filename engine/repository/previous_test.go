@@ -117,3 +117,41 @@ func TestPreviousThatIsLoadedStays(t *testing.T) {
 	}
 	wantVersions(t, r, "1=READY 2=READY 3=READY", 3, 1)
 }
+
+// A pipeline that promotes each night keeps the version before; a year of nights must not
+// keep a year of versions in memory.
+func TestKeptVersionsDoNotPileUp(t *testing.T) {
+	for _, keepPrevious := range []bool{false, true} {
+		p := newPlace(t)
+		p.model("m", "", 1, 2, 3, 4)
+		opts := p.options(ModeExplicit)
+		opts.KeepPrevious = keepPrevious
+		r := p.start(opts)
+		p.load(r, "m")
+		for _, step := range []struct {
+			to   int64
+			want string
+		}{
+			{1, "1=READY 4=READY"},
+			{2, "1=READY 2=READY 4=UNAVAILABLE"},
+			{3, "1=UNAVAILABLE 2=READY 3=READY 4=UNAVAILABLE"},
+			{2, "1=UNAVAILABLE 2=READY 3=READY 4=UNAVAILABLE"},
+		} {
+			if _, err := r.LoadVersion(t.Context(), "m", step.to); err != nil { // as a canary does
+				t.Fatal(err)
+			}
+			if _, err := r.SwapVersion(t.Context(), "m", step.to, true); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.ReplaceAll(states(r, "m"), "UNLOADING", "UNAVAILABLE"); got != step.want {
+				t.Errorf("previous kept: %v; after the swap to %d: got %q, want %q", keepPrevious, step.to, got, step.want)
+			}
+		}
+		if _, err := r.Rollback(t.Context(), "m"); err != nil {
+			t.Fatal(err)
+		}
+		if got := current(t, r, "m", ""); got != 3 {
+			t.Errorf("version %d is current after the rollback, want 3", got)
+		}
+	}
+}

@@ -54,7 +54,7 @@ type model struct {
 	// previous is what was current before, 0 when nothing was.
 	previous int64
 	// spare is the version that is kept loaded only for having been current before, by
-	// Options.KeepPrevious; 0 when there is none. It does not become current by its
+	// Options.KeepPrevious or a swap that keeps it; 0 when there is none. It does not become current by its
 	// number while another can.
 	spare   int64
 	aliases map[string]int64

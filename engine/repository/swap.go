@@ -18,9 +18,10 @@ type SwapResult struct {
 
 // SwapVersion makes a version the current one, opening it first unless it is ready
 // with the files it has on disk. Unless keepOld or Options.KeepPrevious is set or an
-// alias names it, the version that was current is then drained and closed. SwapVersion
-// returns when that is done, or at the end of ctx, with the last step telling that
-// requests still run.
+// alias names it, the version that was current is then drained and closed. At most one
+// is kept by them: it goes when another swap replaces a version. SwapVersion returns
+// when that is done, or at the end of ctx, with the last step telling that requests
+// still run.
 //
 // A version that the version policy would not have made current is pinned: it stays
 // current, also over reloads, until the next swap. A swap to the version that the
@@ -145,8 +146,8 @@ func (r *Repository) swap(ctx context.Context, m *model, number int64, keepOld b
 	}
 	r.mu.Unlock()
 	stays := func(other int64) bool { return other == number || r.hasAlias(m, other) }
-	keepFrom, keepSpare := keepOld || stays(from), stays(spare)
-	leaving, err := r.install(m, opened, r.sparing(m, number, func(other int64) bool {
+	keepFrom, keepSpare := stays(from), stays(spare)
+	leaving, err := r.install(m, opened, r.sparing(m, number, keepOld || r.opts.KeepPrevious, func(other int64) bool {
 		return (other != from || keepFrom) && (other != spare || keepSpare)
 	}))
 	if err != nil {
@@ -159,10 +160,10 @@ func (r *Repository) swap(ctx context.Context, m *model, number int64, keepOld b
 }
 
 // sparing extends what an install keeps by the version that next replaces as the current
-// one, where the options say so; the version that was kept for that reason so far stays
+// one, where previous says so; the version that was kept for that reason so far stays
 // only if keep wants it, or if nothing is replaced. m.op must be held.
-func (r *Repository) sparing(m *model, next int64, keep func(number int64) bool) func(number int64) bool {
-	if !r.opts.KeepPrevious {
+func (r *Repository) sparing(m *model, next int64, previous bool, keep func(number int64) bool) func(number int64) bool {
+	if !previous {
 		return keep
 	}
 	r.mu.Lock()

@@ -80,6 +80,9 @@ func NewFileReader(r io.Reader, o FileOptions) (*FileReader, error) {
 	f.csv = csv.NewReader(f.limit)
 	f.csv.ReuseRecord = true
 	header, err := f.csv.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w: the file is empty; the first line of CSV names the columns", ErrInvalid)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: header of CSV: %w", ErrInvalid, err)
 	}

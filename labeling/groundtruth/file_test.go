@@ -76,7 +76,7 @@ func TestWrongFiles(t *testing.T) {
 		{FormatJSONLines, strings.Repeat("x", LineBytesMax+10) + "\n" + good, 1, []string{"line 1: has more than"}},
 		{FormatJSONLines, `{"value":"a","value_type":"number"}` + "\n" + `{"kind":"x"}` + "\n" + `{"event_time":"now"}` + "\n" + `{"entity":{"a":[1]}}` + "\n" + `{"value":{}}`, 0,
 			[]string{"is a class and not a number", "kind", "neither RFC 3339", "entity.a", "is no bool"}},
-		{FormatCSV, "", 0, []string{"header"}},
+		{FormatCSV, "", 0, []string{"the file is empty"}},
 		{FormatCSV, "prediction_id,whatever", 0, []string{`column "whatever" is none of`}},
 		{FormatCSV, "name,name", 0, []string{"is there twice"}},
 		{FormatCSV, "prediction_id,value,weight\na,b\np,1,\np,1,heavy\n\"p\"x,1,\np,2,3\n", 2, []string{"line 2", "line 4: invalid: weight", "line 5"}},
