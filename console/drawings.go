@@ -66,7 +66,7 @@ func drawGantt(s *orchestrator.RunStatus, now time.Time) gantt {
 	}
 	step := tickStep(span, ganttTicks)
 	for d := time.Duration(0); d <= span; d += step {
-		g.Ticks = append(g.Ticks, ganttTick{X: scale(s.Started.Add(d)), Text: shortDuration(d)})
+		g.Ticks = append(g.Ticks, ganttTick{X: scale(s.Started.Add(d)), Text: strings.Replace(shortDuration(d), ".0 ", " ", 1)})
 	}
 	g.Height = len(g.Bars)*ganttRow + 28
 	return g

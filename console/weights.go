@@ -4,6 +4,7 @@ package console
 
 import (
 	"fmt"
+	"html"
 	"io"
 	"math"
 	"os"
@@ -72,26 +73,24 @@ func cardWeights(card string) map[string]*featureWeight {
 	return rankWeights(all, sorted)
 }
 
-// cardCells are the cells of a line of a table, nothing of any other line. A stroke or an
-// underscore within one has a backslash before it.
+// cardCells are the cells of a line of a table, nothing of any other line. What would be
+// markup within one is escaped, a stroke too; a comment keeps words from becoming links.
 func cardCells(line string) []string {
 	line = strings.TrimSpace(line)
 	if len(line) < 2 || line[0] != '|' || line[len(line)-1] != '|' {
 		return nil
 	}
 	var cells []string
-	var cell strings.Builder
-	for i := 1; i < len(line); i++ {
-		switch {
-		case line[i] == '\\' && i+1 < len(line):
-			i++
-			cell.WriteByte(line[i])
-		case line[i] == '|':
-			cells = append(cells, strings.TrimSpace(cell.String()))
-			cell.Reset()
-		default:
-			cell.WriteByte(line[i])
+	for cell := range strings.SplitSeq(line[1:len(line)-1], "|") {
+		cell = strings.ReplaceAll(strings.TrimSpace(cell), "<!-- -->", "")
+		var plain strings.Builder
+		for i := 0; i < len(cell); i++ {
+			if cell[i] == '\\' && i+1 < len(cell) {
+				i++
+			}
+			plain.WriteByte(cell[i])
 		}
+		cells = append(cells, html.UnescapeString(plain.String()))
 	}
 	return cells
 }
