@@ -202,6 +202,7 @@ func sentence(text string) string {
 // capital writes the first letter of a word large; names such as roc_auc stay as they are.
 func capital(text string) string {
 	word, _, _ := strings.Cut(text, " ")
+	word = strings.TrimSuffix(word, ":")
 	r, size := utf8.DecodeRuneInString(text)
 	if size == 0 || strings.ContainsAny(word, "_:/") {
 		return text

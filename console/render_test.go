@@ -24,7 +24,7 @@ func TestWords(t *testing.T) {
 			t.Errorf("%q is cut into %+v", text, got)
 		}
 	}
-	for text, want := range map[string]string{"": "", " what it is ": "What it is.", "why?": "Why?", "état": "État.", "roc_auc fell": "roc_auc fell.", "\xff": "\uFFFD."} {
+	for text, want := range map[string]string{"": "", " what it is ": "What it is.", "why?": "Why?", "état": "État.", "recovered: well": "Recovered: well.", "roc_auc fell": "roc_auc fell.", "\xff": "\uFFFD."} {
 		if got := sentence(text); got != want {
 			t.Errorf("%q becomes %q, want %q", text, got, want)
 		}
