@@ -218,7 +218,7 @@ func TestAlarm(t *testing.T) {
 	server, monitors, alarm := watched(t)
 	address := server.URL + alarmPath("fraud", alarm)
 	text := page(t, address, http.StatusOK)
-	contains(t, text, "Realised roc_auc", "raised since 2026-03-04", "/console/pipelines/fraud-7\"", "/console/pipelines/fraud-7/report/evaluate", `<a href="/console/audit/promotions/fraud-7">fraud_model was promoted</a>`, "version 8", "It has not cleared yet")
+	contains(t, text, "realised roc_auc", "raised since 2026-03-04", "/console/pipelines/fraud-7\"", "/console/pipelines/fraud-7/report/evaluate", `<a href="/console/audit/promotions/fraud-7">fraud_model was promoted</a>`, "version 8", "It has not cleared yet")
 	if strings.Contains(text, "fraud-6") || strings.Contains(text, "another") {
 		t.Error("a run that the alarm did not start is on its page")
 	}
