@@ -13,8 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/millrace-ml/millrace/console"
 )
 
 // labelProject writes the project of init with a labelling file, whose selections are by
@@ -355,12 +353,12 @@ func TestLabelAccess(t *testing.T) {
 	} else {
 		resp.Body.Close()
 	}
-	wants(t, saying(t, exitFailure, "label", "status", "--server", server.addresses["http"]), labelTokenVariable)
-	t.Setenv(labelTokenVariable, "wall-0123456789ab")
+	wants(t, saying(t, exitFailure, "label", "status", "--server", server.addresses["http"]), tokenVariable)
+	t.Setenv(tokenVariable, "wall-0123456789ab")
 	wants(t, saying(t, exitOK, "label", "status", "--server", server.addresses["http"]), "review")
 	end(t, server)
 
-	guard := &labelGuard{access: console.Access{Local: true}, origin: http.NewCrossOriginProtection()}
+	guard := &labelGuard{local: true, origin: http.NewCrossOriginProtection()}
 	for name, change := range map[string]func(*http.Request){
 		"another site":       func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
 		"another origin":     func(r *http.Request) { r.Header.Set("Origin", "http://example.com") },

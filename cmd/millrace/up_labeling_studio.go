@@ -18,6 +18,7 @@ import (
 	"github.com/millrace-ml/millrace/featurestore/definition"
 	"github.com/millrace-ml/millrace/labeling"
 	"github.com/millrace-ml/millrace/labeling/labelstudio"
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/serving/frontend"
 )
 
@@ -25,7 +26,7 @@ import (
 // of an only project also without.
 const studioPath = "/labelstudio"
 
-func (l *upLabeling) studioRoutes(mux *http.ServeMux) {
+func (l *upLabeling) studioRoutes(mux access.Mux) {
 	for _, p := range l.desk.projects {
 		l.studioMount(mux, studioPath+"/"+p.Name, p)
 	}
@@ -34,9 +35,9 @@ func (l *upLabeling) studioRoutes(mux *http.ServeMux) {
 	}
 }
 
-func (l *upLabeling) studioMount(mux *http.ServeMux, path string, p *labelingProject) {
+func (l *upLabeling) studioMount(mux access.Mux, path string, p *labelingProject) {
 	backend := http.StripPrefix(path, labelstudio.NewBackend(&studioModel{l, p}))
-	mux.HandleFunc(path+"/", func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle(path+"/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		role := console.Labeller
 		switch {
 		case r.Method == http.MethodGet:
@@ -53,7 +54,7 @@ func (l *upLabeling) studioMount(mux *http.ServeMux, path string, p *labelingPro
 			return
 		}
 		backend.ServeHTTP(w, r)
-	})
+	}))
 }
 
 // studioModel is what Label Studio asks about a project.
