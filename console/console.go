@@ -201,6 +201,9 @@ func (c *Console) Routes(mux access.Mux) {
 	if c.options.Labeling != nil {
 		c.labelingRoutes(mux)
 	}
+	view("/console/", func(_ http.ResponseWriter, r *http.Request) error {
+		return notFound("There is no page %s.", r.URL.Path)
+	})
 	view("/console/audit", c.audit)
 	view("/console/audit/promotions/{run}", c.chain)
 }

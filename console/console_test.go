@@ -391,7 +391,7 @@ func TestLocalAccess(t *testing.T) {
 func TestLogIsCut(t *testing.T) {
 	s := newSite(t, Access{Local: true})
 	_, text := s.get(t, s.browser(t, ""), "/console/pipelines/run-1/logs/train")
-	if len(text) > logBytesMax+20_000 || !strings.Contains(text, "The begin is left out") || !strings.Contains(text, "&lt;script&gt;") {
+	if len(text) > logBytesMax+20_000 || !strings.Contains(text, "The beginning is left out") || !strings.Contains(text, "&lt;script&gt;") {
 		t.Errorf("%d bytes", len(text))
 	}
 }

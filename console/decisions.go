@@ -112,6 +112,8 @@ type decisionPage struct {
 	More  int
 	Audit []Entry
 	Offer int
+	// Monitors watch the decision.
+	Monitors []string
 }
 
 // decisionsRoutes adds the pages of the arms, canaries and shadows of decisions.
@@ -150,6 +152,9 @@ func (c *Console) decision(w http.ResponseWriter, r *http.Request) error {
 	page := decisionPage{DecisionState: *d, Lines: policies.Compare(new(policies.Policy), d.Policy), Offer: canarySharePct}
 	if page.More = len(page.Lines) - policyLinesMax; page.More > 0 {
 		page.Lines = page.Lines[:policyLinesMax]
+	}
+	if page.Monitors, err = c.monitorsOf(d.Name()); err != nil {
+		return err
 	}
 	entries, err := c.options.Audit.Entries(auditMax)
 	if err != nil {

@@ -35,9 +35,9 @@ type ganttTick struct {
 
 const (
 	ganttLabel = 170
-	ganttWidth = 820
+	ganttWidth = 1150
 	ganttRow   = 26
-	ganttTicks = 5
+	ganttTicks = 8 // at most
 	ganttMax   = 200
 )
 
@@ -64,12 +64,25 @@ func drawGantt(s *orchestrator.RunStatus, now time.Time) gantt {
 		}
 		g.Bars = append(g.Bars, b)
 	}
-	for i := range ganttTicks {
-		d := span * time.Duration(i) / (ganttTicks - 1)
-		g.Ticks = append(g.Ticks, ganttTick{X: scale(s.Started.Add(d)), Text: shortDuration(d)})
+	step := tickStep(span, ganttTicks)
+	for d := time.Duration(0); d <= span; d += step {
+		g.Ticks = append(g.Ticks, ganttTick{X: scale(s.Started.Add(d)), Text: strings.Replace(shortDuration(d), ".0 ", " ", 1)})
 	}
 	g.Height = len(g.Bars)*ganttRow + 28
 	return g
+}
+
+// tickStep is the shortest round step of which at most limit are in a span, and one more.
+func tickStep(span time.Duration, limit int) time.Duration {
+	step := time.Millisecond
+	for _, unit := range []time.Duration{time.Millisecond, time.Second, time.Minute, time.Hour} {
+		for _, n := range []time.Duration{1, 2, 5, 10, 15, 30, 50, 100, 200, 500} {
+			if step = n * unit; span/step < time.Duration(limit) {
+				return step
+			}
+		}
+	}
+	return span // more than a hundred days
 }
 
 // graph shows how tasks depend on one another: in columns, each behind all that it waits for.

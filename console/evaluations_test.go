@@ -84,7 +84,7 @@ func TestEvaluationsSideBySide(t *testing.T) {
 	s, from := evaluationSite(t, someReport(0.9, report.Pass), nil, someReport(0.7, report.Fail))
 	c := s.browser(t, "")
 	_, text := s.get(t, c, "/console/evaluations")
-	for _, want := range []string{"version 2 00000900", "0.9 [0.8, 0.95]", "no longer kept", "auc at_least: it is below", `value="e0"`, "/console/pipelines/run-1/report/evaluate", "&lt;script"} {
+	for _, want := range []string{"version 2 00000900", `0.9<br><small class="line">[0.8, 0.95]</small>`, "no longer kept", "auc at_least: it is below", `value="e0"`, "/console/pipelines/run-1/report/evaluate", "&lt;script"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q", want)
 		}

@@ -65,6 +65,8 @@ type viewRow struct {
 	Entities string
 	Fresh    string
 	Computes []computed
+	// Described says whether a feature has a description.
+	Described bool
 }
 
 type computed struct{ Name, What, Type, Description string }
@@ -75,6 +77,8 @@ type serviceRow struct {
 	Decisions []string
 	Rows      []featureRow
 	LeftOut   int
+	// Weighed says whether features have a weight in the version that serves.
+	Weighed bool
 }
 
 // featureRow is a feature of a service.
@@ -82,6 +86,8 @@ type featureRow struct {
 	*vectors.Feature
 	Origin  string
 	Drawing histogram
+	// Weight is nil if unknown.
+	Weight *featureWeight
 }
 
 func (c *Console) features(w http.ResponseWriter, r *http.Request) error {
@@ -92,12 +98,15 @@ func (c *Console) features(w http.ResponseWriter, r *http.Request) error {
 	catalog := c.options.Features.Catalog()
 	page := featuresPage{Look: look}
 	for _, v := range catalog.Views[:min(len(catalog.Views), viewsMax)] {
-		page.Views = append(page.Views, viewRow{View: v, Entities: entityNames(v.Entities), Fresh: freshWord(look, v.Source.Name), Computes: computes(v)})
+		described := slices.ContainsFunc(v.Features, func(f definition.ViewFeature) bool { return f.Description != "" })
+		page.Views = append(page.Views, viewRow{View: v, Entities: entityNames(v.Entities), Fresh: freshWord(look, v.Source.Name), Computes: computes(v), Described: described})
 	}
 	for _, s := range look.Services {
 		row := serviceRow{Service: s, Decisions: c.options.DecisionsOf[s.Name], LeftOut: max(len(s.Features)-rowFeaturesMax, 0)}
+		weights := c.featureWeights(s.Model)
+		row.Weighed = len(weights) > 0
 		for _, f := range s.Features[:len(s.Features)-row.LeftOut] {
-			row.Rows = append(row.Rows, featureRow{f, catalog.Origin(s.Service, f.Feature), drawHistogram(&f.Now, &f.Before, nil, smallHistogram)})
+			row.Rows = append(row.Rows, featureRow{f, catalog.Origin(s.Service, f.Feature), drawHistogram(&f.Now, &f.Before, nil, smallHistogram), weights[f.Name]})
 		}
 		page.Services = append(page.Services, row)
 	}
@@ -188,7 +197,9 @@ type featurePage struct {
 	ReferenceDrift vectors.Drift
 	ReferenceNote  string
 	Version        int64
-	Categories     []categoryRow
+	// Weight is how much that version rests on the feature, nil if unknown.
+	Weight     *featureWeight
+	Categories []categoryRow
 }
 
 // categoryRow is a category's share of the rows of each side; NaN without that side.
@@ -215,6 +226,7 @@ func (c *Console) feature(w http.ResponseWriter, r *http.Request) error {
 		page.Levels = append(page.Levels, levelName(level))
 	}
 	c.addReference(r.Context(), &page)
+	page.Weight = c.featureWeights(s.Model)[f.Name]
 	page.Drawing = drawHistogram(&f.Now, &f.Before, page.Reference, largeHistogram)
 	page.Categories = categoryRows(&f.Now, &f.Before, page.Reference)
 	return c.render(w, r, http.StatusOK, "feature", page)

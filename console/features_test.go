@@ -43,8 +43,8 @@ func TestFeaturePages(t *testing.T) {
 	s := featureSite(t, people)
 	viewer, operator := s.browser(t, "v"+secret), s.browser(t, "o"+secret)
 	for path, wants := range map[string][]string{
-		"/console/features":               {"240 rows now, 240 before", "large", "steady", "count over 1d", "no event within 30 days", `href="/console/models/fraud"`, "how &lt;b&gt;often", "card &lt;script"},
-		"/console/features/fraud/amount":  {"large", "cvm test of", "median 2", "version 1 of fraud has no reference.parquet", "No row was without a value"},
+		"/console/features":               {"240 rows now, 240 before", "large", "steady", "count over 1d", "no event within 30 days", `href="/console/models/fraud"`, "How &lt;b&gt;often", "card &lt;script"},
+		"/console/features/fraud/amount":  {"large", "Cramér–von Mises test of", "median 2", "version 1 of fraud has no reference.parquet", "No row was without a value"},
 		"/console/features/fraud/channel": {"steady", "web&lt;script", "100.0 %"},
 	} {
 		status, text := s.get(t, viewer, path)

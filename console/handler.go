@@ -99,9 +99,28 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
 			c.options.Logger.Error("console", "path", r.URL.Path, "error", err)
 		}
 	}
-	if err := c.render(w, r, p.status, "problem", p.text); err != nil {
+	if err := c.render(w, r, p.status, "problem", problemPage{problemTitle(p.status), p.text, p.status == http.StatusUnauthorized}); err != nil {
 		c.options.Logger.Error("console", "path", r.URL.Path, "error", err)
 	}
+}
+
+// problemPage is what the page of a problem shows.
+type problemPage struct {
+	Title, Text string
+	// SignIn says that a session would help.
+	SignIn bool
+}
+
+func problemTitle(status int) string {
+	switch status {
+	case http.StatusNotFound:
+		return "Not found"
+	case http.StatusForbidden:
+		return "Not allowed"
+	case http.StatusUnauthorized:
+		return "Not signed in"
+	}
+	return "That did not work"
 }
 
 // loginForm is what the page to sign in shows.

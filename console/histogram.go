@@ -22,6 +22,8 @@ type histogram struct {
 	Before, Reference string
 	// Low and High are the ends of the axis of a large drawing of numbers.
 	Low, High string
+	// Top is the share that takes the whole height, empty for none.
+	Top string
 }
 
 type histogramBar struct {
@@ -68,6 +70,7 @@ func drawHistogram(now, before, reference *vectors.Distribution, size histogramS
 		}
 	}
 	if n := len(shares[0]); n > 0 && most > 0 {
+		h.Top = percentText(most)
 		h.draw(shares, float64(size.width)/float64(n), float64(size.height-2), most)
 	}
 	return h

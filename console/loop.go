@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -65,13 +66,13 @@ func (c *Console) decisionsFigure(now *point) Figure {
 	} else if c.options.Decisions != nil {
 		f.Link = "/console/decisions"
 	}
-	f.Value = formatNumber(rate)
+	f.Value = formatRate(rate)
 	return f
 }
 
 // labelsFigure counts outcomes that were taken since the start of the server.
 func labelsFigure(now *point) Figure {
-	return Figure{Name: "Feedback", Value: strconv.FormatFloat(now.Feedback.total, 'f', 0, 64), Note: formatNumber(now.Feedback.rate) + " outcomes a second"}
+	return Figure{Name: "Feedback", Value: strconv.FormatFloat(now.Feedback.total, 'f', 0, 64), Note: formatRate(now.Feedback.rate) + " outcomes a second"}
 }
 
 // qualityFigure is the newest quality by labels of the first monitor that knows one. False
@@ -132,7 +133,10 @@ func (f *Figure) describeReport(r *monitor.Report) bool {
 func alarmsFigure(alarms []AlarmChange) Figure {
 	f := Figure{Name: "Alarms", Value: strconv.Itoa(len(alarms)), Note: "none raised", State: "good", Link: "/console/monitors"}
 	if len(alarms) > 0 {
-		f.Note, f.State, f.Link = alarmWords(alarms[0]), "bad", alarmLink(alarms[0])
+		f.Note, f.State, f.Link = alarmWords(alarms[0]), "warn", alarmLink(alarms[0])
+		if slices.ContainsFunc(alarms, func(a AlarmChange) bool { return a.Severity == string(monitor.Critical) }) {
+			f.State = "bad"
+		}
 	}
 	return f
 }

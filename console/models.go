@@ -90,9 +90,11 @@ func (c *Console) find(r *http.Request) (*modelRow, error) {
 // modelPage is a model with what happened to it.
 type modelPage struct {
 	modelRow
-	Rows    []versionRow
-	Metrics []string
-	Audit   []Entry
+	Rows []versionRow
+	// Decisions use the model, Monitors watch those.
+	Decisions, Monitors []string
+	Metrics             []string
+	Audit               []Entry
 }
 
 func (c *Console) model(w http.ResponseWriter, r *http.Request) error {
@@ -100,7 +102,10 @@ func (c *Console) model(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := modelPage{modelRow: *row}
+	page := modelPage{modelRow: *row, Decisions: c.decisionsOn(row.Name)}
+	if page.Monitors, err = c.monitorsOf(page.Decisions...); err != nil {
+		return err
+	}
 	if err := c.addVersions(&page); err != nil {
 		return err
 	}

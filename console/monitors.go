@@ -166,7 +166,7 @@ func (windowRow) End(r *monitor.Report) string {
 	if r == nil {
 		return when(time.Time{})
 	}
-	return momentText(r.End)
+	return day(time.UnixMicro(r.End))
 }
 
 func intervalText(v, low, high float64) string {

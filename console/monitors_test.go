@@ -165,12 +165,12 @@ func contains(t *testing.T, text string, wanted ...string) {
 func TestMonitors(t *testing.T) {
 	server, monitors, alarm := watched(t)
 	all := page(t, server.URL+"/console/monitors", http.StatusOK)
-	contains(t, all, "realised roc_auc, windows of 1d", "1 critical", "0.875 [0.75, 0.9688]", "0.9375", "warming up", "2026-03-05", url.QueryEscape(alarm))
+	contains(t, all, "realised roc_auc, windows of 1d", "1 critical", `0.875<br><small class="line">[0.75, 0.9688]</small>`, "0.9375", "warming up", "2026-03-05", url.QueryEscape(alarm))
 	if strings.Contains(all, "drifted") {
 		t.Error("an alarm that cleared is in the list of those that are raised")
 	}
 	one := page(t, server.URL+"/console/monitors/fraud", http.StatusOK)
-	contains(t, one, "watches card_payment", "roc_auc fell", "Alarms that cleared", "drift of", "103", "31 µs", "50.0 %", "channel =", "0.875 [0.75, 0.9688]",
+	contains(t, one, "watches card_payment", "roc_auc fell", "Alarms that cleared", "drift of", "103", "31 µs", "50.0 %", "channel =", `0.875<br><small class="line">[0.75, 0.9688]</small>`,
 		"/console/monitors/fraud/series.json?", "Rows with the same score")
 	// What was told is what is raised: the drift was told of and is not over for people.
 	_, drifted, _ := fraudReports()

@@ -14,6 +14,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/millrace-ml/millrace/evaluation/monitor/drift"
 )
 
 //go:embed pages/*.html
@@ -55,8 +59,10 @@ type view struct {
 	// Signed says that there is a session to end; Has what parts there are.
 	Signed bool
 	Has    map[string]bool
-	Now    time.Time
-	Data   any
+	// Simulated says that the clock of the data is that of a simulation.
+	Simulated bool
+	Now       time.Time
+	Data      any
 }
 
 // Operates says whether buttons that change things are shown.
@@ -75,7 +81,7 @@ func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, pag
 			"features": c.options.Features != nil, "evaluations": c.options.Evaluations != nil, "decisions": c.options.Decisions != nil,
 			"monitors": c.options.Monitors != nil, "labeling": c.options.Labeling != nil,
 		},
-		Now: c.options.Now(), Data: data,
+		Simulated: c.story() != nil, Now: c.options.Now(), Data: data,
 	}
 	t := c.pages[page]
 	name := path.Base(layoutFile)
@@ -104,6 +110,11 @@ var functions = template.FuncMap{
 	"day":        day,
 	"duration":   shortDuration,
 	"number":     anyNumber,
+	"rate":       formatRate,
+	"interval":   intervalParts,
+	"sentence":   sentence,
+	"capital":    capital,
+	"testName":   testName,
 	"value":      formatValue,
 	"short":      shorten,
 	"isoTime":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
@@ -129,6 +140,8 @@ func when(t time.Time) string {
 
 func shortDuration(d time.Duration) string {
 	switch {
+	case d == 0:
+		return "0 s"
 	case d < time.Millisecond:
 		return d.Round(time.Microsecond).String()
 	case d < time.Second:
@@ -147,6 +160,65 @@ func formatNumber(v float64) string {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
 	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+// formatRate writes what changes all the time, and what is told apart by three digits.
+func formatRate(v float64) string {
+	switch size := math.Abs(v); {
+	case size < 1e-9:
+		return "0"
+	case size >= 100:
+		return formatNumber(math.Round(v))
+	case v == math.Trunc(v), math.IsNaN(v):
+		return formatNumber(v)
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
+}
+
+// numberAndRange is a number and the interval it is in, such as [0.8, 0.9]; empty for none.
+type numberAndRange struct{ Value, Range string }
+
+// intervalParts cuts what intervalText made, so that tables are not wide.
+func intervalParts(text string) numberAndRange {
+	value, bounds, found := strings.Cut(text, " [")
+	if !found {
+		return numberAndRange{Value: text}
+	}
+	return numberAndRange{value, "[" + bounds}
+}
+
+// sentenceMax bounds a description.
+const sentenceMax = 500
+
+// sentence makes one of a description, which may begin and end as its author liked.
+func sentence(text string) string {
+	text = capital(shorten(strings.TrimSpace(text), sentenceMax))
+	if text == "" || strings.ContainsAny(text[len(text)-1:], ".!?:") || strings.HasSuffix(text, "…") {
+		return text
+	}
+	return text + "."
+}
+
+// capital writes the first letter of a word large; names such as roc_auc stay as they are.
+func capital(text string) string {
+	word, _, _ := strings.Cut(text, " ")
+	word = strings.TrimSuffix(word, ":")
+	r, size := utf8.DecodeRuneInString(text)
+	if size == 0 || strings.ContainsAny(word, "_:/") {
+		return text
+	}
+	return string(unicode.ToUpper(r)) + text[size:]
+}
+
+// testName is a test as people call it.
+func testName(t drift.Test) string {
+	switch t {
+	case drift.KS:
+		return "Kolmogorov–Smirnov"
+	case drift.CvM:
+		return "Cramér–von Mises"
+	}
+	return string(t)
 }
 
 // day says a time to the minute; it takes a pointer as well.

@@ -29,6 +29,19 @@ function fit(element, chart, again) {
   return stop;
 }
 
+// latest makes what a legend says while nobody points at the plot: the last value that is
+// known, as a reader of the plot's right end sees it.
+const latest = (say) => (chart, value, series, at) => {
+  if (at !== null && at !== undefined) return value === null || value === undefined ? "–" : say(value);
+  const known = chart.data[series].findLast((v) => v !== null && v !== undefined);
+  return known === undefined ? "–" : say(known);
+};
+
+// pointed says where on the axis of time somebody points; else what is said is the latest.
+const pointed = (say) => (_, value, __, at) => (at === null || at === undefined ? "latest" : say(value));
+
+const threeDigits = (v) => (v === 0 ? "0" : Math.abs(v) >= 100 ? Math.round(v).toLocaleString("en-US") : String(Number(v.toPrecision(3))));
+
 // Times of day are UTC, as everywhere in the console.
 const clock = (seconds) => new Date(seconds * 1000).toISOString().slice(11, 19);
 
@@ -76,10 +89,22 @@ class Traffic {
       width: Math.max(plot.element.clientWidth - 20, 200), height: 170, cursor: { y: false },
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       axes: [{ ...axis, size: 28, values: (_, splits) => splits.map(clock), space: 60 }, { ...axis, size: 56 }],
-      series: [{ label: "UTC", value: (_, at) => (at === null ? "--" : clock(at)) }, ...names.map((name, i) => ({ label: name, stroke: palette[i], width: 2, points: { show: false } }))],
+      series: [{ label: "UTC", value: pointed(clock) }, ...names.map((name, i) => ({ label: name, value: latest(threeDigits), stroke: palette[i], width: 2, points: { show: false } }))],
     }, data, plot.element);
     plot.stop = fit(plot.element, plot.chart, () => this.draw(plot, names, plot.chart.data));
   }
+}
+
+// together puts marks of one day that say the same into one.
+function together(marks) {
+  const all = new Map();
+  for (const mark of marks) {
+    const key = [mark.day, mark.kind, mark.text].join("|");
+    const other = all.get(key);
+    if (other) other.times++;
+    else all.set(key, { ...mark, times: 1 });
+  }
+  return [...all.values()].map((m) => (m.times > 1 ? { ...m, text: m.text + " ×" + m.times } : m));
 }
 
 // Story plot: quality by simulated day, with upright lines where something happened.
@@ -122,7 +147,7 @@ class Story {
       width: Math.max(this.element.clientWidth - 20, 200), height: 220, cursor: { y: false },
       scales: { x: { time: false } },
       axes: [{ ...axis, size: 28, label: "simulated day", labelSize: 16, labelFont: axis.font }, { ...axis, size: 56 }],
-      series: [{ label: "day" }, { label: metric + " by labels", stroke: palette[0], width: 2 }, { label: "estimated", stroke: palette[1], width: 1.5, dash: [4, 4], points: { show: false } }],
+      series: [{ label: "Day", value: pointed(String) }, { label: metric + " by labels", value: latest(threeDigits), stroke: palette[0], width: 2 }, { label: "estimated", value: latest(threeDigits), stroke: palette[1], width: 1.5, dash: [4, 4], points: { show: false } }],
       hooks: { draw: [(chart) => this.drawMarks(chart)] },
     }, data, this.element);
     fit(this.element, this.chart, () => this.draw(metric, this.chart.data));
@@ -133,9 +158,11 @@ class Story {
     const colours = { pattern: "--warn", alarm: "--bad", promotion: "--good" };
     ctx.save();
     ctx.setLineDash([4, 4]);
+    ctx.textAlign = "left"; // the axes leave theirs
+    ctx.textBaseline = "alphabetic";
     ctx.font = Math.round(11 * devicePixelRatio) + "px system-ui";
     const rows = [0, 0, 0, 0].map(() => -Infinity); // where the last word of each row ends
-    for (const mark of this.marks) {
+    for (const mark of together(this.marks)) {
       const x = Math.round(chart.valToPos(mark.day, "x", true));
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
       ctx.strokeStyle = ctx.fillStyle = colour(colours[mark.kind] || "--soft");

@@ -5,6 +5,11 @@
 
 const seriesPalette = ["#2f7fd6", "#d9730d", "#2e9e54", "#b4449b", "#7a6ff0", "#a08a12"];
 
+// Days as everywhere in the console, with the time of day where it is not midnight.
+const moment = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ").replace(" 00:00", "");
+
+const shortMoment = (seconds, step) => (step >= 86400 ? moment(seconds).slice(5, 10) : moment(seconds).slice(11) || moment(seconds).slice(5));
+
 class Series {
   constructor(group) {
     this.group = group;
@@ -31,7 +36,7 @@ class Series {
         if (!plot.chart) plot.element.textContent = plot.element.dataset.title + ": nothing is known yet.";
         continue;
       }
-      const data = [series.times], shown = [{}], bands = [];
+      const data = [series.times], shown = [{ label: "UTC", value: pointed(moment) }], bands = [];
       lines.forEach((line, i) => {
         const stroke = seriesPalette[i % seriesPalette.length];
         if (line.low) {
@@ -42,7 +47,7 @@ class Series {
           bands.push({ series: [at, at + 1], fill: stroke + "2e" });
         }
         data.push(line.values);
-        shown.push({ label: line.label, stroke, width: 2, dash: i ? [6, 3] : undefined, spanGaps: false, points: { size: 4, show: line.values.length < 60 } });
+        shown.push({ label: line.label, value: latest(threeDigits), stroke, width: 2, dash: i ? [6, 3] : undefined, spanGaps: false, points: { size: 4, show: line.values.length < 60 } });
       });
       const names = shown.map((s) => s.label).join();
       if (plot.chart && plot.names === names) plot.chart.setData(data);
@@ -61,7 +66,7 @@ class Series {
     plot.names = names;
     plot.chart = new uPlot({
       width: Math.max(plot.element.clientWidth - 20, 200), height: 190, cursor: { y: false }, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
-      axes: [axis, { ...axis, size: 56 }], series: shown, bands,
+      axes: [{ ...axis, space: 60, size: 28, values: (_, splits, __, ___, step) => splits.map((at) => shortMoment(at, step)) }, { ...axis, size: 56 }], series: shown, bands,
     }, data, plot.element);
     plot.stop = fit(plot.element, plot.chart, () => this.draw(plot, names, plot.chart.data, shown, bands));
   }
