@@ -174,6 +174,7 @@ type joiner struct {
 	flags    *joinFlags
 	progress *progress
 	vectors  *vectorColumns // nil without
+	set      *setRows       // nil but for a training set, which has vectors
 	out      tableWriter
 	result   joined
 }
@@ -211,6 +212,9 @@ func (j *joiner) rows(ctx context.Context, w io.Writer) (err error) {
 	if j.vectors != nil {
 		extra, f.options.Columns = j.vectors.columns, groundtruth.VectorColumns()
 	}
+	if j.set != nil {
+		extra = slices.Concat(extra, j.set.columns)
+	}
 	switch outputKind(f.output) {
 	case ".jsonl":
 		j.out, err = table.NewJSONLines(w, extra)
@@ -229,13 +233,6 @@ func (j *joiner) rows(ctx context.Context, w io.Writer) (err error) {
 
 // WriteRow implements groundtruth.RowWriter.
 func (j *joiner) WriteRow(r *groundtruth.Row) error {
-	if j.result.Rows++; j.result.Rows%1024 == 0 {
-		j.progress.set("joining "+j.result.Label, j.result.Rows, 0)
-	}
-	j.result.Statuses[r.Label.Status.String()]++
-	if r.Label.Contradicted {
-		j.result.Contradicted++
-	}
 	if j.vectors != nil {
 		known, err := j.vectors.decode(r)
 		if err != nil {
@@ -244,6 +241,18 @@ func (j *joiner) WriteRow(r *groundtruth.Row) error {
 		if !known {
 			j.result.OtherVectors++
 		}
+		if j.set != nil {
+			if keep, err := j.set.fill(r, known); err != nil || !keep {
+				return err
+			}
+		}
+	}
+	if j.result.Rows++; j.result.Rows%1024 == 0 {
+		j.progress.set("joining "+j.result.Label, j.result.Rows, 0)
+	}
+	j.result.Statuses[r.Label.Status.String()]++
+	if r.Label.Contradicted {
+		j.result.Contradicted++
 	}
 	return j.out.WriteRow(r)
 }
