@@ -138,6 +138,14 @@ func (s *server) step(ctx context.Context, now time.Time) (next time.Time, err e
 			}
 			sooner(at)
 		}
+		held, err := s.held(l)
+		if err != nil {
+			return next, err
+		}
+		if held {
+			sooner(now.Add(s.r.options.Look))
+			continue
+		}
 		s.start(ctx, l)
 	}
 	if now.After(s.collect) && s.running == 0 {
@@ -216,6 +224,18 @@ func (s *server) asked(l *lane, t pipeline.Trigger, now time.Time) (at time.Time
 	l.asked[key] = id
 	l.queue = append(l.queue, job{o: RunOptions{Run: id, Time: run.Time, asked: &key}})
 	return at, nil
+}
+
+// held says whether the next run of a lane has to wait.
+func (s *server) held(l *lane) (bool, error) {
+	if s.r.options.Hold == nil || l.running != "" || len(l.queue) == 0 || l.queue[0].o.asked == nil {
+		return false, nil
+	}
+	asked, err := s.r.firedOf(*l.queue[0].o.asked).run()
+	if err != nil || asked == nil { // withdrawn: it is not begun
+		return false, err
+	}
+	return s.r.options.Hold(asked.trigger()), nil
 }
 
 // start begins the next run of a lane, if none goes on.

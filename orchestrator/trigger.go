@@ -79,6 +79,18 @@ func (p *pendingRun) trigger() map[string]any {
 	return payload
 }
 
+// AlarmsOf are the ids of the alarms that asked for a run, by what its trigger says, the one
+// whose payload it has first.
+func AlarmsOf(trigger map[string]any) (ids []string) {
+	also, _ := trigger[TriggerAlso].([]any)
+	for _, id := range append([]any{trigger["alarm"]}, also...) {
+		if text, ok := id.(string); ok && text != "" {
+			ids = append(ids, text)
+		}
+	}
+	return ids
+}
+
 // drop takes an alarm out, and says whether it was there.
 func (p *pendingRun) drop(id string) bool {
 	before := len(p.Asks)
@@ -194,11 +206,16 @@ func (r *Runner) Trigger(h Happening) (starts []string, err error) {
 			}
 		}
 	}
+	r.rouse()
+	return starts, nil
+}
+
+// rouse has Serve look.
+func (r *Runner) rouse() {
 	select {
 	case r.wake <- struct{}{}:
 	default: // it is awake already
 	}
-	return starts, nil
 }
 
 func (r *Runner) firedOf(key firedKey) fired {
@@ -256,6 +273,7 @@ func (r *Runner) forgetAsked(key firedKey) error {
 func (r *Runner) Withdraw(alarm, reason string) (withdrawn []string, err error) {
 	r.triggering.Lock()
 	defer r.triggering.Unlock()
+	defer r.rouse()
 	for _, p := range r.options.Pipelines.Pipelines {
 		for _, t := range p.Triggers {
 			if t.On != "alarm" {

@@ -147,19 +147,30 @@ func (f *joinFlags) moments(p *project) error {
 	if f.options.AsOf != 0 {
 		return nil
 	}
-	f.options.AsOf = time.Now().UnixMicro()
+	at, err := p.replayedTo()
+	if err != nil {
+		return fmt.Errorf("%w; give --as-of", err)
+	}
+	if at.IsZero() {
+		at = time.Now()
+	}
+	f.options.AsOf = at.UnixMicro()
+	return nil
+}
+
+// replayedTo is where a project's replay came to, zero for a project without one.
+func (p *project) replayedTo() (time.Time, error) {
 	data, err := os.ReadFile(filepath.Join(p.State, "replay.json"))
 	if p.Replay == nil || errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return time.Time{}, nil
 	} else if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	var last replayed
 	if err := json.Unmarshal(data, &last); err != nil {
-		return fmt.Errorf("%s: how far the replay came: %w; give --as-of", p.State, err)
+		return time.Time{}, fmt.Errorf("%s: how far the replay came: %w", p.State, err)
 	}
-	f.options.AsOf = last.At.UnixMicro()
-	return nil
+	return last.At, nil
 }
 
 func explainJoin(err error) error {
