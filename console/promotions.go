@@ -52,7 +52,7 @@ func (c *Console) promotions() ([]Promotion, error) {
 
 // chainLink is a step on the way from an alarm to its end.
 type chainLink struct {
-	// Kind is alarm, run, evaluation, canary, promotion or cleared.
+	// Kind is alarm, run, labels, evaluation, canary, promotion or cleared.
 	Kind string
 	Time time.Time
 	// ProjectTime is as of Entry.
@@ -169,13 +169,15 @@ func runLinks(s *orchestrator.RunStatus) []chainLink {
 	for i := range s.Tasks {
 		t := &s.Tasks[i]
 		_, reported := t.Outputs["report"]
-		canary := strings.Contains(t.Task, "canary")
-		if t.Item != "" || !reported && !canary {
+		canary, labels := strings.Contains(t.Task, "canary"), countsLabels(t)
+		if t.Item != "" || !reported && !canary && !labels {
 			continue
 		}
 		l := chainLink{Kind: "evaluation", Time: t.Ended, Title: t.Task, State: stateOf(t.Status), Link: link, Lines: []string{valuesLine(t), t.Error}}
 		if canary {
 			l.Kind = "canary"
+		} else if labels {
+			l.Kind = "labels"
 		}
 		if reported {
 			l.Link = link + "/report/" + pathEscape(t.Name())
@@ -183,6 +185,16 @@ func runLinks(s *orchestrator.RunStatus) []chainLink {
 		links = append(links, l)
 	}
 	return links
+}
+
+// countsLabels says whether a task tells who gave the labels that were learned from.
+func countsLabels(t *orchestrator.TaskStatus) bool {
+	for name := range t.Values {
+		if strings.HasPrefix(name, "from_") {
+			return true
+		}
+	}
+	return false
 }
 
 // valuesLine are what a task says of itself, in order of names.
