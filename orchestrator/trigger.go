@@ -42,8 +42,10 @@ type Happening struct {
 	Count int // of new labels; 0 is 1
 	// Severity and Subject are those of an alarm.
 	Severity, Subject string
-	// Again says that the alarm was raised before, and another window is bad.
-	Again   bool
+	// Again says that the alarm was raised before, and another window is bad. Join asks for no
+	// run, and is only known to one that waits already.
+	Again, Join bool
+
 	Payload map[string]any // what the runs know of it, as JSON at most 64 KiB
 }
 
@@ -189,6 +191,9 @@ func (r *Runner) Trigger(h Happening) (starts []string, err error) {
 			}
 			key := r.waitingLocked(p, t, &h)
 			f := r.firedOf(key)
+			if h.Join && f.pending == "" {
+				continue
+			}
 			if t.On == "labels" {
 				f.count += max(h.Count, 1)
 			}

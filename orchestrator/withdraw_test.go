@@ -88,10 +88,20 @@ func TestAlarmsShareARun(t *testing.T) {
 		<-time.After(time.Minute)
 		w.tell("D", "quality:7d")
 		w.tell("C", "quality:1d") // again, with what is known by now
+		for id, starts := range map[string]int{"D": 1, "E": 1} { // which E is known to, as a run waits
+			if got, err := w.r.Trigger(Happening{On: "alarm", ID: id, Subject: "quality:7d", Join: true, Payload: map[string]any{"alarm": id}}); err != nil || len(got) != starts {
+				t.Errorf("alarm %s joins %v, %v", id, got, err)
+			}
+		}
+		w.withdraw("E", 0)
+		w.tell("C", "quality:1d")
 		<-time.After(2 * time.Hour)
 		synctest.Wait()
 		if got := w.s.take(); got != "C+D" {
 			t.Errorf("then ran %q", got)
+		}
+		if got, err := w.r.Trigger(Happening{On: "alarm", ID: "F", Subject: "quality:7d", Join: true}); err != nil || len(got) > 0 {
+			t.Errorf("no run waits, and an alarm joins %v, %v", got, err)
 		}
 		cancel()
 		if err := <-done; err != nil {

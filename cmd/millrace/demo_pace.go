@@ -15,6 +15,7 @@ import (
 type demoPacing struct {
 	day   int
 	began time.Time // of the day, real
+	busy  int       // days that began since the pipeline did which runs
 }
 
 const (
@@ -26,6 +27,10 @@ const (
 	// paceBusy is the shortest day while a pipeline runs: a training that takes some seconds
 	// is to be over within some days.
 	paceBusy = 500 * time.Millisecond
+	// paceSlow is the shortest day once a pipeline runs for paceDays, which are enough for a canary:
+	// on a machine that is slow the world does not change while a challenger is made for it.
+	paceSlow = 2 * time.Second
+	paceDays = 5
 	// paceLook is how often to look again.
 	paceLook = 5 * time.Millisecond
 )
@@ -46,13 +51,19 @@ func (d *demo) before(ctx context.Context, at int64) {
 		}
 	}
 	d.pacing.day, d.pacing.began = day, time.Now()
+	if d.pacing.busy++; !d.busy.Load() {
+		d.pacing.busy = 0
+	}
 }
 
 func (d *demo) hold(ctx context.Context) {
-	limit := time.Now().Add(paceWait)
+	limit, least := time.Now().Add(paceWait), paceBusy
+	if d.pacing.busy >= paceDays {
+		least = paceSlow
+	}
 	for ctx.Err() == nil && time.Now().Before(limit) {
 		behind := d.up.parts.monitors.lag() > paceBehind
-		hurried := d.busy.Load() && time.Since(d.pacing.began) < paceBusy
+		hurried := d.busy.Load() && time.Since(d.pacing.began) < least
 		if !behind && !hurried {
 			return
 		}

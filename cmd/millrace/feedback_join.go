@@ -238,7 +238,12 @@ func (j *joiner) rows(ctx context.Context, w io.Writer) (err error) {
 		return err
 	}
 	j.result = joined{Output: f.output, Label: f.options.Label.Name, AsOf: formatMicros(f.options.AsOf), Statuses: map[string]int64{}}
-	_, err = groundtruth.Export(ctx, f.options, j)
+	if j.set != nil {
+		err = j.set.addHistory(ctx, j)
+	}
+	if err == nil {
+		_, err = groundtruth.Export(ctx, f.options, j)
+	}
 	return errors.Join(err, j.out.Close())
 }
 

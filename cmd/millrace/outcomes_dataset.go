@@ -50,6 +50,8 @@ type setRows struct {
 	// first and end bound the test days, in microseconds.
 	first, end int64
 	values     []offline.Value
+	// history is the file of a training set to learn from besides, empty for none.
+	history string
 	// parts and sources count rows by part and by who gave the label, early those whose window
 	// is not over, left those without a vector to learn from.
 	parts, sources map[string]int64

@@ -49,6 +49,7 @@ const outcomesFile = "outcomes.parquet"
 func (h *taskHost) outcomesKind() orchestrator.Kind {
 	return orchestrator.Kind{
 		Name: "outcomes", Doc: "writes decisions with the features that the model saw and what became of them, as known at an instant", Version: taskVersion,
+		Inputs: []orchestrator.Port{{Name: "history", Optional: true, Doc: "a training set of the same features, of before anything was decided, to learn from besides"}},
 		Outputs: []orchestrator.Port{
 			{Name: "rows", File: outcomesFile, Optional: true, Doc: "a row for each decision, as feedback join writes it"},
 			{Name: "dataset", Optional: true, Doc: "in its place, where with.dataset asks for it: a folder with " + training.DataFile + " and its manifest"},
@@ -122,6 +123,11 @@ func (h *taskHost) outcomes(ctx context.Context, c *orchestrator.Call, w *outcom
 		at := slices.IndexFunc(policies, func(p *policy.Policy) bool { return p.Name == f.options.Label.Decision })
 		if j.set, err = newSetRows(w.Dataset, f.options.Label, policies[at], f.options.AsOf); err != nil {
 			return fmt.Errorf("%w: %w", orchestrator.ErrPermanent, err)
+		}
+		if history := c.Inputs["history"]; history != "" {
+			if j.set.history, err = dataPath(history); err != nil {
+				return err
+			}
 		}
 	}
 	if err := j.write(ctx); err != nil {

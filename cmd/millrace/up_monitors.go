@@ -258,9 +258,11 @@ func (m *upMonitors) trigger(e *console.AlarmChange, again bool) []string {
 	}
 	runner := m.pipelines.runner
 	var starts []string
+	join := false // a run that waits behind another one learns of what is newer
 	for _, run := range runner.Runs("") {
 		if again && !run.Status.Ended() && run.Trigger["monitor"] == e.Monitor {
-			return nil // what is made of it, or of another alarm of the same quality, is not there yet
+			join = true // what is made of it, or of another alarm of the monitor, is not there yet
+			continue
 		}
 		if !slices.Contains(orchestrator.AlarmsOf(run.Trigger), e.ID) {
 			continue
@@ -269,11 +271,11 @@ func (m *upMonitors) trigger(e *console.AlarmChange, again bool) []string {
 			starts = append(starts, run.Pipeline)
 		}
 	}
-	if starts != nil {
+	if starts != nil && !join {
 		return starts
 	}
 	starts, err := runner.Trigger(orchestrator.Happening{
-		On: "alarm", Name: e.Monitor, ID: e.ID, Severity: e.Severity, Subject: e.Subject, Again: again,
+		On: "alarm", Name: e.Monitor, ID: e.ID, Severity: e.Severity, Subject: e.Subject, Again: again, Join: join,
 		Payload: map[string]any{
 			"alarm": e.ID, "monitor": e.Monitor, "subject": e.Subject, "severity": e.Severity, "reason": e.Reason,
 			"time": e.Time.Format(alarmTime),
