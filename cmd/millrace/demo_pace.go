@@ -29,8 +29,8 @@ const (
 	paceBusy = 500 * time.Millisecond
 	// paceSlow is the shortest day once a pipeline runs for paceDays, which are enough for a canary:
 	// on a machine that is slow the world does not change while a challenger is made for it.
-	paceSlow = 2 * time.Second
-	paceDays = 5
+	paceSlow = 4 * time.Second
+	paceDays = 4
 	// paceLook is how often to look again.
 	paceLook = 5 * time.Millisecond
 )
@@ -156,7 +156,7 @@ func (d *demo) over() (bool, error) {
 		}
 		return false, nil
 	}
-	if c, ok := d.chapter(); ok && c.recovery.Key != "" {
+	if c, ok := d.improved(); ok && c.recovery.Key != "" {
 		return true, d.summary(day)
 	}
 	if day > d.options.daysMax {
@@ -187,7 +187,7 @@ func (d *demo) missing(bound string) error {
 func (d *demo) summary(day int) error {
 	counts := d.counts()
 	text := fmt.Sprintf("demo: %d days, %d decisions, %d outcomes", day, counts.Decisions, counts.Outcomes)
-	if c, ok := d.chapter(); ok && c.promotion.Key != "" {
+	if c, ok := d.improved(); ok {
 		before, at, after, _ := c.quality(d)
 		text += fmt.Sprintf("; alarm %d days after the change; AUC %s before, %s at the change, %s after; version %d promoted",
 			d.dayOf(c.alarm.Time)-d.dayOf(c.change.Time), figure(before), figure(at), figure(after), c.promotion.Version)

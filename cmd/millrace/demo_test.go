@@ -389,3 +389,41 @@ func TestDemoTidy(t *testing.T) {
 		t.Errorf("the file has %q, %v", kept, err)
 	}
 }
+
+// TestDemoChapter: a promotion shortly before the world changes again is judged by the days
+// between, if they are enough, and the story goes on with the next change then.
+func TestDemoChapter(t *testing.T) {
+	start := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	for _, promoted := range []int{20, 38, 39} {
+		d := &demo{world: demoWorld{Start: start}}
+		d.story.mu.known, d.story.mu.days = map[string]bool{}, map[int]storyDay{}
+		tell := func(day int, kind string) {
+			d.story.rememberLocked(storyEvent{Key: fmt.Sprint(kind, day), Time: start.AddDate(0, 0, day-1), Kind: kind, Critical: true})
+		}
+		tell(14, storyPattern)
+		tell(16, storyAlarm)
+		tell(promoted, storyPromotion)
+		tell(42, storyPattern)
+		tell(50, storyAlarm)
+		for day := range 60 {
+			d.story.day(day, 0, 0.9, 0.9)
+		}
+		c, ok := d.chapter()
+		if enough := 42-promoted-1 >= demoRecoveryDays; !ok || (d.dayOf(c.change.Time) == 14) != enough || (c.promotion.Key != "") != enough {
+			t.Errorf("promoted on day %d: the chapter is %+v", promoted, c)
+			continue
+		} else if !enough {
+			continue
+		}
+		if _, _, _, known := c.quality(d); known != 42-promoted-1 {
+			t.Errorf("promoted on day %d: %d days show it", promoted, known)
+		}
+		tell(51, storyRecovery)
+		if c, ok := d.improved(); !ok || d.dayOf(c.change.Time) != 14 || c.recovery.Key == "" {
+			t.Errorf("promoted on day %d: what improved is %+v", promoted, c)
+		}
+		if c, _ = d.chapter(); d.dayOf(c.change.Time) != 42 || c.alarm.Key == "" || c.recovery.Key != "" {
+			t.Errorf("promoted on day %d: then the chapter is %+v", promoted, c)
+		}
+	}
+}
