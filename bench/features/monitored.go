@@ -67,8 +67,16 @@ func Monitored(ctx context.Context, l *Lab) (values []float64, details any, err 
 		servers[i], clients[i] = server, d
 	}
 	var ratios, without, with, behind []float64
+	var cpu [2]float64 // of the rounds that count, as are the decisions
+	var decisions [2]int64
 	for round := range 2*l.sizes().rounds + 1 {
 		var rates [2]float64
+		if round == 1 {
+			for i := range servers {
+				cpu[i] = -servers[i].cpu()
+				decisions[i] = -clients[i].next.Load()
+			}
+		}
 		for turn := range 2 {
 			i := (round + turn) % 2
 			l.progress("decisions with a monitor over without, round %d", round)
@@ -87,7 +95,12 @@ func Monitored(ctx context.Context, l *Lab) (values []float64, details any, err 
 			ratios, without, with = append(ratios, rates[1]/rates[0]), append(without, rates[0]), append(with, rates[1])
 		}
 	}
+	for i := range servers {
+		cpu[i] += servers[i].cpu()
+		decisions[i] += clients[i].next.Load()
+	}
 	return []float64{median(ratios)}, map[string]any{
+		"processor time of the server a decision without and with, µs, with all that it does beside": []float64{1e6 * cpu[0] / float64(decisions[0]), 1e6 * cpu[1] / float64(decisions[1])},
 		"load": "unary, 32 in flight", "ratios": ratios, "decisions per second without": without, "decisions per second with": with,
 		"records that the monitor was behind at the end of a round": behind,
 	}, nil
@@ -148,6 +161,27 @@ func writeReference(path string, rows int) error {
 		}
 	}
 	return errors.Join(w.Close(), f.Close())
+}
+
+// cpu is the processor time that the server has taken, in seconds; 0 where the system does
+// not tell it as Linux does, proc_pid_stat(5).
+func (c *child) cpu() float64 {
+	const ticks = 100 // a second, of what the kernel tells programs
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.command.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	_, behind, _ := strings.Cut(string(text), ") ") // the name may have spaces
+	fields := strings.Fields(behind)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, errUser := strconv.ParseFloat(fields[11], 64)
+	system, errSystem := strconv.ParseFloat(fields[12], 64)
+	if errUser != nil || errSystem != nil {
+		return 0
+	}
+	return (user + system) / ticks
 }
 
 // caughtUpMax bounds how long a monitor may take to read what was logged in a round.
