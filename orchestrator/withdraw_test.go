@@ -87,7 +87,7 @@ func TestAlarmsShareARun(t *testing.T) {
 		w.tell("C", "quality:1d") // waits, and is joined
 		<-time.After(time.Minute)
 		w.tell("D", "quality:7d")
-		w.tell("C", "quality:1d") // again, with what is known by now
+		w.tell("C", "quality:1d")                                // again, with what is known by now
 		for id, starts := range map[string]int{"D": 1, "E": 1} { // which E is known to, as a run waits
 			if got, err := w.r.Trigger(Happening{On: "alarm", ID: id, Subject: "quality:7d", Join: true, Payload: map[string]any{"alarm": id}}); err != nil || len(got) != starts {
 				t.Errorf("alarm %s joins %v, %v", id, got, err)
