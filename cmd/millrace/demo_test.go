@@ -309,7 +309,7 @@ func (h *headlessDemo) checkLearned(run string) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	people, early := int64(0), int64(0)
+	people, early, past := int64(0), int64(0), int64(0)
 	for i := range rows {
 		r := &rows[i]
 		if r.Fraud != (r.Number == 1) || r.Status != "observed" && r.Status != "silent" || !r.Mature && r.Status != "observed" || !r.Mature && r.Part == training.PartTest {
@@ -321,8 +321,14 @@ func (h *headlessDemo) checkLearned(run string) {
 		if !r.Mature && r.Part != partNone {
 			early++
 		}
+		if r.Source == historySource && r.Part == training.PartTrain {
+			past++
+		}
 	}
 	h.t.Logf("it learned from %d rows: %d labels of people, %d of them early", len(rows), people, early)
+	if past == 0 || task.Values[fromPrefix+historySource] != past {
+		h.t.Errorf("%d rows of history; the task says %v", past, task.Values)
+	}
 	if people == 0 || task.Values[demoReviewed] != people || task.Values["early"] != early {
 		h.t.Errorf("%d labels of people, %d early ones; the task says %v", people, early, task.Values)
 	}
