@@ -5,8 +5,6 @@ package console
 import (
 	"container/list"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,43 +13,23 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/millrace-ml/millrace/serving/access"
 )
 
-// Role is what somebody may do; a later one may do what those before it may.
-type Role uint8
+// Role and Token are those of the whole server.
+type (
+	Role  = access.Role
+	Token = access.Token
+)
 
-// The roles: nobody may do nothing; viewers look, labellers label, operators change.
+// The roles of people; clients, which are programs, have no business here.
 const (
-	Nobody Role = iota
-	Viewer
-	Labeller
-	Operator
+	Nobody   = access.Nobody
+	Viewer   = access.Viewer
+	Labeller = access.Labeller
+	Operator = access.Operator
 )
-
-var roleNames = [...]string{"nobody", "viewer", "labeller", "operator"}
-
-func (r Role) String() string { return roleNames[r] }
-
-// ParseRole reads viewer, labeller or operator.
-func ParseRole(name string) (Role, error) {
-	for r := Viewer; r <= Operator; r++ {
-		if roleNames[r] == name {
-			return r, nil
-		}
-	}
-	return Nobody, fmt.Errorf("no role %q: there are viewer, labeller and operator", name)
-}
-
-// Token is a secret by which somebody signs in.
-type Token struct {
-	// Name is who it is, for the audit trail.
-	Name   string
-	Role   Role
-	Secret string
-}
-
-// secretMin bounds how short a secret may be.
-const secretMin = 16
 
 // Access says who may use the console.
 type Access struct {
@@ -61,33 +39,16 @@ type Access struct {
 	Local bool
 }
 
-func (a *Access) validate() error {
-	var problems []error
-	for i, t := range a.Tokens {
-		if t.Name == "" || t.Role == Nobody || t.Role > Operator {
-			problems = append(problems, fmt.Errorf("console: tokens[%d] needs a name and a role", i))
-		}
-		if len(t.Secret) < secretMin {
-			problems = append(problems, fmt.Errorf("console: the token of %s has %d characters; give at least %d", t.Name, len(t.Secret), secretMin))
-		}
-	}
+// keyring is what tokens are found by.
+func (a *Access) keyring() (*access.Keyring, error) {
 	if len(a.Tokens) == 0 && !a.Local {
-		problems = append(problems, errors.New("console: nobody may sign in: give tokens, or listen on a loopback address"))
+		return nil, errors.New("console: nobody may sign in: give tokens, or listen on a loopback address")
 	}
-	return errors.Join(problems...)
-}
-
-// Find returns the token of a secret, nil if it is none's. It takes as long for any.
-func (a *Access) Find(secret string) *Token {
-	given := sha256.Sum256([]byte(secret))
-	var found *Token
-	for i := range a.Tokens {
-		own := sha256.Sum256([]byte(a.Tokens[i].Secret))
-		if subtle.ConstantTimeCompare(given[:], own[:]) == 1 {
-			found = &a.Tokens[i]
-		}
+	k, err := access.NewKeyring(a.Tokens)
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
 	}
-	return found
+	return k, nil
 }
 
 // Bounds of sessions.
@@ -108,17 +69,18 @@ type session struct {
 // sessions are in memory: after a restart people sign in again. The oldest is forgotten
 // when there are too many.
 type sessions struct {
-	access Access
-	now    func() time.Time
-	mu     struct {
+	keys  *access.Keyring
+	local bool
+	now   func() time.Time
+	mu    struct {
 		sync.Mutex
 		byID  map[string]*list.Element
 		order *list.List // of *session, the oldest first
 	}
 }
 
-func newSessions(a Access, now func() time.Time) *sessions {
-	s := &sessions{access: a, now: now}
+func newSessions(keys *access.Keyring, local bool, now func() time.Time) *sessions {
+	s := &sessions{keys: keys, local: local, now: now}
 	s.mu.byID, s.mu.order = map[string]*list.Element{}, list.New()
 	return s
 }
@@ -169,7 +131,7 @@ func (s *sessions) of(r *http.Request) *session {
 	}
 	// The name that the browser used counts, not only where the request came from: a page of
 	// another host whose name was made to point here must not get in.
-	if s.access.Local && IsLoopback(r.Host) && IsLoopback(r.RemoteAddr) {
+	if s.local && IsLoopback(r.Host) && IsLoopback(r.RemoteAddr) {
 		return &session{who: "local", role: Operator}
 	}
 	return &session{}

@@ -34,6 +34,7 @@ import (
 	"github.com/millrace-ml/millrace/engine/repository"
 	"github.com/millrace-ml/millrace/orchestrator"
 	"github.com/millrace-ml/millrace/orchestrator/pipeline"
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/serving/frontend"
 	"github.com/millrace-ml/millrace/training/runs"
 )
@@ -144,14 +145,15 @@ func New(o Options) (*Console, error) {
 	if o.Audit == nil {
 		return nil, errors.New("console: there is no audit trail, and changes have to be recorded")
 	}
-	if err := o.Access.validate(); err != nil {
+	keys, err := o.Access.keyring()
+	if err != nil {
 		return nil, err
 	}
 	p, err := parsePages()
 	if err != nil {
 		return nil, err
 	}
-	c := &Console{options: o, pages: p, sessions: newSessions(o.Access, o.Now), traffic: newTraffic(o.Metrics, o.Now)}
+	c := &Console{options: o, pages: p, sessions: newSessions(keys, o.Access.Local, o.Now), traffic: newTraffic(o.Metrics, o.Now)}
 	if o.Features != nil {
 		c.vectors = vectors.New(o.Features, frontend.DecisionStream, o.Now)
 	}
@@ -162,7 +164,7 @@ func New(o Options) (*Console, error) {
 func (c *Console) Run(ctx context.Context) { c.traffic.run(ctx) }
 
 // Routes adds the console's pages to a mux; the first one is at its root.
-func (c *Console) Routes(mux *http.ServeMux) {
+func (c *Console) Routes(mux access.Mux) {
 	view := func(pattern string, show func(http.ResponseWriter, *http.Request) error) {
 		mux.Handle("GET "+pattern, c.secure(Viewer, show))
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/millrace-ml/millrace/orchestrator"
 	"github.com/millrace-ml/millrace/orchestrator/artifact"
 	"github.com/millrace-ml/millrace/orchestrator/pipeline"
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/training/runs"
 )
 
@@ -183,7 +184,7 @@ func newSite(t *testing.T, access Access) *site {
 	return s
 }
 
-var people = Access{Tokens: []Token{{"ann", Viewer, "v" + secret}, {"bob", Operator, "o" + secret}}}
+var people = Access{Tokens: []Token{{Name: "ann", Role: Viewer, Secret: "v" + secret}, {Name: "bob", Role: Operator, Secret: "o" + secret}, {Name: "shop", Role: access.Client, Secret: "c" + secret}}}
 
 // browser keeps cookies; it is signed in if there is a token.
 func (s *site) browser(t *testing.T, token string) *http.Client {
@@ -347,6 +348,9 @@ func TestSessionsEnd(t *testing.T) {
 	if status, text := s.post(t, s.browser(t, ""), "/console/login", url.Values{"token": {"wrong"}}); status != http.StatusUnauthorized || !strings.Contains(text, "no token of this project") {
 		t.Errorf("a wrong token: %d %.200s", status, text)
 	}
+	if status, text := s.post(t, s.browser(t, ""), "/console/login", url.Values{"token": {"c" + secret}}); status != http.StatusForbidden || !strings.Contains(text, "of the role client") {
+		t.Errorf("a program's token: %d %.200s", status, text)
+	}
 	for i := range sessionsMax + 5 {
 		if _, err := s.console.sessions.start(&Token{Name: fmt.Sprint(i), Role: Viewer}); err != nil {
 			t.Fatal(err)
@@ -377,8 +381,8 @@ func TestLocalAccess(t *testing.T) {
 	if _, text := read(t, answer, err); !strings.Contains(text, "Sign in") {
 		t.Errorf("under another name: %.200s", text)
 	}
-	for _, a := range []Access{{}, {Tokens: []Token{{"", Viewer, "0123456789abcdef"}}}, {Tokens: []Token{{"ann", Nobody, "0123456789abcdef"}}}, {Tokens: []Token{{"ann", Viewer, "short"}}}} {
-		if err := a.validate(); err == nil {
+	for _, a := range []Access{{}, {Tokens: []Token{{Name: "", Role: Viewer, Secret: "0123456789abcdef"}}}, {Tokens: []Token{{Name: "ann", Role: Nobody, Secret: "0123456789abcdef"}}}, {Tokens: []Token{{Name: "ann", Role: Viewer, Secret: "short"}}}, {Tokens: []Token{{Name: "ann", Role: Viewer, Secret: "0123456789abcdef"}, {Name: "ben", Role: Viewer, Secret: "0123456789abcdef"}}}} {
+		if _, err := a.keyring(); err == nil {
 			t.Errorf("%+v is let through", a)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/serving/frontend"
 	policies "github.com/millrace-ml/millrace/serving/frontend/policy" // policy is that of content
 )
@@ -114,7 +115,7 @@ type decisionPage struct {
 }
 
 // decisionsRoutes adds the pages of the arms, canaries and shadows of decisions.
-func (c *Console) decisionsRoutes(mux *http.ServeMux) {
+func (c *Console) decisionsRoutes(mux access.Mux) {
 	const one = "/console/decisions/{decision}"
 	mux.Handle("GET /console/decisions", c.secure(Viewer, c.decisions))
 	mux.Handle("GET "+one, c.secure(Viewer, c.decision))

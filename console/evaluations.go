@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/millrace-ml/millrace/evaluation/report"
+	"github.com/millrace-ml/millrace/serving/access"
 )
 
 // Evaluations is what the console needs to show the reports of evaluations, side by side.
@@ -46,7 +47,7 @@ func (e *Evaluation) Link() string {
 }
 
 // evaluationsRoutes adds the pages of the reports of evaluations, side by side.
-func (c *Console) evaluationsRoutes(mux *http.ServeMux) {
+func (c *Console) evaluationsRoutes(mux access.Mux) {
 	mux.Handle("GET /console/evaluations", c.secure(Viewer, c.evaluations))
 	mux.Handle("GET /console/evaluations/compare", c.secure(Viewer, c.compare))
 }

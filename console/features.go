@@ -22,6 +22,7 @@ import (
 	"github.com/millrace-ml/millrace/featurestore/definition"
 	"github.com/millrace-ml/millrace/featurestore/plan"
 	"github.com/millrace-ml/millrace/featurestore/window"
+	"github.com/millrace-ml/millrace/serving/access"
 )
 
 // Features is what the console needs to show the features of the project, with their
@@ -33,7 +34,7 @@ type Features interface {
 }
 
 // featuresRoutes adds the pages of the features of the project, with their distributions.
-func (c *Console) featuresRoutes(mux *http.ServeMux) {
+func (c *Console) featuresRoutes(mux access.Mux) {
 	mux.Handle("GET /console/features", c.secure(Viewer, c.features))
 	mux.Handle("GET /console/features/{service}/{feature}", c.secure(Viewer, c.feature))
 	// What is known of one customer is not for everybody who may look at models.

@@ -125,7 +125,10 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
 		return invalid("The form cannot be read.")
 	}
 	next := safeNext(r.PostForm.Get("next"))
-	t := c.options.Access.Find(r.PostForm.Get("token"))
+	t := c.sessions.keys.Find(r.PostForm.Get("token"))
+	if t != nil && t.Role < Viewer {
+		return c.render(w, r, http.StatusForbidden, "login", loginForm{next, "That token is a program's, of the role client: it adds data and does not look."})
+	}
 	if t == nil {
 		return c.render(w, r, http.StatusUnauthorized, "login", loginForm{next, "That is no token of this project."})
 	}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 
 	"github.com/millrace-ml/millrace/labeling"
+	"github.com/millrace-ml/millrace/serving/access"
 )
 
 // Labeling is what the console needs of the labelling store; *labeling.Store has it, and so
@@ -36,7 +37,7 @@ type Labeling interface {
 var _ Labeling = (*labeling.Store)(nil)
 
 // labelingRoutes adds the pages of what people label.
-func (c *Console) labelingRoutes(mux *http.ServeMux) {
+func (c *Console) labelingRoutes(mux access.Mux) {
 	mux.Handle("GET /console/labeling", c.secure(Viewer, c.labelingPage))
 	mux.Handle("POST /console/labeling", c.secure(Labeller, c.nameLabeller))
 	for path, review := range map[string]bool{"/console/labeling/{project}": false, "/console/labeling/{project}/review": true} {

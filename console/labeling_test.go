@@ -152,7 +152,7 @@ func (d *desks) sync(t *testing.T, c *http.Client, path string, in syncRequest) 
 	return out
 }
 
-var labellers = Access{Tokens: []Token{{"ann", Labeller, "a" + secret}, {"ben", Labeller, "b" + secret}, {"vic", Viewer, "v" + secret}, {"x y", Labeller, "x" + secret}}}
+var labellers = Access{Tokens: []Token{{Name: "ann", Role: Labeller, Secret: "a" + secret}, {Name: "ben", Role: Labeller, Secret: "b" + secret}, {Name: "vic", Role: Viewer, Secret: "v" + secret}, {Name: "x y", Role: Labeller, Secret: "x" + secret}}}
 
 func TestLabelingRoles(t *testing.T) {
 	d := newDesks(t, labellers, nil)

@@ -13,6 +13,7 @@ import (
 	"github.com/millrace-ml/millrace/evaluation/monitor"
 	"github.com/millrace-ml/millrace/evaluation/monitor/document"
 	"github.com/millrace-ml/millrace/evaluation/monitor/record"
+	"github.com/millrace-ml/millrace/serving/access"
 )
 
 // Monitors is what the console needs to show monitors and their alarms. Its methods may be
@@ -89,7 +90,7 @@ const (
 )
 
 // monitorsRoutes adds the pages of monitors and their alarms.
-func (c *Console) monitorsRoutes(mux *http.ServeMux) {
+func (c *Console) monitorsRoutes(mux access.Mux) {
 	view := func(pattern string, show func(http.ResponseWriter, *http.Request) error) {
 		mux.Handle("GET "+pattern, c.secure(Viewer, show))
 	}

@@ -201,6 +201,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // Recovered says what was in the log when it was opened.
 func (s *Store) Recovered() Recovered { return s.recovered }
 
+// Now is the store's time, simulated in a replay.
+func (s *Store) Now() time.Time { return s.now() }
+
 // now is the time in the precision of the log, so that a state read back is the same.
 func (s *Store) now() time.Time { return time.UnixMicro(s.o.Now().UnixMicro()).UTC() }
 
@@ -359,13 +362,48 @@ func (s *Store) conflicts(projectName string, tasks []Task) error {
 	return nil
 }
 
-// sameData compares data but for white space, which other systems change.
+// sameData compares data by what it says: other systems change white space, the order of
+// fields, and how characters and numbers are written.
 func sameData(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) {
 		return true
 	}
-	var x, y bytes.Buffer
-	return json.Compact(&x, a) == nil && json.Compact(&y, b) == nil && bytes.Equal(x.Bytes(), y.Bytes())
+	x, errX := plainJSON(a)
+	y, errY := plainJSON(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+// plainJSON is data in one form. Numbers become that of 64 bits that is nearest, as they
+// do in other systems; whole ones stay exact.
+func plainJSON(data json.RawMessage) ([]byte, error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	return json.Marshal(plainNumbers(v))
+}
+
+func plainNumbers(v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		for name, inner := range x {
+			x[name] = plainNumbers(inner)
+		}
+	case []any:
+		for i, inner := range x {
+			x[i] = plainNumbers(inner)
+		}
+	case json.Number:
+		if _, err := x.Int64(); err == nil {
+			return x
+		}
+		if f, err := x.Float64(); err == nil {
+			return f
+		}
+	}
+	return v
 }
 
 // addChunk adds the first of the tasks, and says how many and the sequence to wait for.

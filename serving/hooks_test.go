@@ -24,6 +24,7 @@ import (
 	"github.com/millrace-ml/millrace/engine"
 	"github.com/millrace-ml/millrace/engine/repository"
 	millracev1 "github.com/millrace-ml/millrace/proto/millrace/v1"
+	"github.com/millrace-ml/millrace/serving/access"
 )
 
 // upper is a gRPC service of one method, Say, as others bring them.
@@ -93,8 +94,8 @@ func TestServicesOfOthers(t *testing.T) {
 func TestRoutesOfOthers(t *testing.T) {
 	ts := startServer(t, modelFiles{"echo/config.pbtxt": identityConfig}, func(o *Options) {
 		o.Limits.MessageBytesMax = 1000
-		o.Routes = func(mux *http.ServeMux) {
-			mux.HandleFunc("POST /v1/say", func(w http.ResponseWriter, q *http.Request) {
+		o.Routes = func(mux access.Mux) {
+			mux.Handle("POST /v1/say", http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 				text, err := io.ReadAll(q.Body)
 				var large *http.MaxBytesError
 				if errors.As(err, &large) {
@@ -102,7 +103,7 @@ func TestRoutesOfOthers(t *testing.T) {
 					return
 				}
 				_, _ = io.WriteString(w, strings.ToUpper(string(text))) // the client may be gone
-			})
+			}))
 		}
 	})
 	for _, c := range []struct {

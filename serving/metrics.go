@@ -30,11 +30,12 @@ func (s *Server) registerMetrics() error {
 // metricsHandler serves /metrics and the profiles of /debug/pprof.
 func (s *Server) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{Registry: s.metrics, MaxRequestsInFlight: 4}))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	guarded := s.access.HTTP(mux)
+	guarded.Handle("GET /metrics", promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{Registry: s.metrics, MaxRequestsInFlight: 4}))
+	guarded.Handle("GET /debug/pprof/", http.HandlerFunc(pprof.Index))
+	guarded.Handle("GET /debug/pprof/cmdline", http.HandlerFunc(pprof.Cmdline))
+	guarded.Handle("GET /debug/pprof/profile", http.HandlerFunc(pprof.Profile))
+	guarded.Handle("GET /debug/pprof/symbol", http.HandlerFunc(pprof.Symbol))
+	guarded.Handle("GET /debug/pprof/trace", http.HandlerFunc(pprof.Trace))
 	return mux
 }

@@ -27,14 +27,15 @@ type restEndpoint func(http.ResponseWriter, *http.Request) (restAnswer, error)
 // restHandler serves the REST form of the inference protocol.
 func (s *Server) restHandler() http.Handler {
 	mux := http.NewServeMux()
+	guarded := s.access.HTTP(mux)
 	handle := func(pattern string, endpoint restEndpoint) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, q *http.Request) {
+		guarded.Handle(pattern, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			answer, err := endpoint(w, q)
 			if err != nil {
 				answer = errorAnswer(err)
 			}
 			answer.write(w, q)
-		})
+		}))
 	}
 	handle("GET /v2/health/live", func(http.ResponseWriter, *http.Request) (restAnswer, error) { return readyAnswer(true), nil })
 	handle("GET /v2/health/ready", func(http.ResponseWriter, *http.Request) (restAnswer, error) { return readyAnswer(s.isReady()), nil })
@@ -51,7 +52,7 @@ func (s *Server) restHandler() http.Handler {
 	handle("POST /v2/repository/models/{model}/load", s.restLoad)
 	handle("POST /v2/repository/models/{model}/unload", s.restUnload)
 	if s.options.Routes != nil {
-		s.options.Routes(mux)
+		s.options.Routes(guarded)
 	}
 	return boundBodies(explainMisses(mux), int64(s.limits.MessageBytesMax))
 }

@@ -36,6 +36,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/millrace-ml/millrace/engine/repository"
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/serving/stats"
 )
 
@@ -68,7 +69,9 @@ type Options struct {
 	// Routes adds more routes to the REST port. Bodies are bounded by
 	// Limits.MessageBytesMax and in how long a client may stall in the middle of one. A
 	// pattern that the server has itself panics, as with any http.ServeMux.
-	Routes func(mux *http.ServeMux)
+	Routes func(mux access.Mux)
+	// Access says who may call what, of Services and Routes too. Nil lets everybody.
+	Access *access.Guard
 	// Collectors are more metrics on the metrics port.
 	Collectors []prometheus.Collector
 	// OnStop is called once when a stop begins, before anything is taken away: requests to
@@ -107,6 +110,7 @@ type Server struct {
 	stats      *stats.Registry
 	metrics    *prometheus.Registry
 	health     *healthService
+	access     *access.Guard
 	// accepting is false before models are loaded and after a stop began.
 	accepting atomic.Bool
 	// ready is closed when the initial load is over, stopping when a stop begins.
@@ -128,13 +132,18 @@ func NewServer(o Options) (*Server, error) {
 		stats:    stats.NewRegistry(stats.Options{Histograms: o.LatencyHistograms}),
 		metrics:  prometheus.NewRegistry(),
 	}
+	var err error
+	if s.access = o.Access; s.access == nil {
+		if s.access, err = access.New(access.Options{Logger: o.Logger}); err != nil {
+			return nil, err
+		}
+	}
 	s.health = newHealthService(s)
 	o.Repository.Logger = o.Logger
 	o.Repository.Attach = func(v *repository.Version) (repository.Attachment, error) {
 		return newServedModel(v, s.stats, s.limits, s.log)
 	}
 	o.Repository.OnChange = s.health.modelsChanged
-	var err error
 	if s.repository, err = repository.New(o.Repository); err != nil {
 		return nil, err
 	}

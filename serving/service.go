@@ -22,15 +22,19 @@ type inferenceService struct {
 	server *Server
 }
 
-// registerServices adds every gRPC service to the server.
+// registerServices adds every gRPC service to the server, by way of the guard.
 func (s *Server) registerServices(server *grpc.Server) {
-	server.RegisterService(inferenceServiceDesc(), &inferenceService{server: s})
-	millracev1.RegisterAdminServer(server, &adminService{server: s})
-	grpc_health_v1.RegisterHealthServer(server, s.health)
+	guarded := s.access.GRPC(server)
+	guarded.RegisterService(inferenceServiceDesc(), &inferenceService{server: s})
+	millracev1.RegisterAdminServer(guarded, &adminService{server: s})
+	grpc_health_v1.RegisterHealthServer(guarded, s.health)
 	for _, register := range s.options.Services {
-		register(server)
+		register(guarded)
 	}
-	reflection.Register(server)
+	reflection.Register(struct {
+		grpc.ServiceRegistrar
+		reflection.ServiceInfoProvider
+	}{guarded, server})
 }
 
 // inferenceServiceDesc is the generated description of the service with the two

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+
+	"github.com/millrace-ml/millrace/serving/access"
 )
 
 // clientOptions say how a command reaches a model server.
@@ -27,6 +29,7 @@ type clientOptions struct {
 	// certFile and keyFile are the client's own, for servers that ask for one.
 	certFile string
 	keyFile  string
+	token    tokenOptions
 }
 
 func (o *clientOptions) addFlags(flags *pflag.FlagSet) {
@@ -36,6 +39,7 @@ func (o *clientOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.caFile, "tls-ca", "", "PEM `file` of the authority that signed the server's certificate (default: the system's)")
 	flags.StringVar(&o.certFile, "tls-cert", "", "PEM `file` of the client's certificate")
 	flags.StringVar(&o.keyFile, "tls-key", "", "PEM `file` of the client's key")
+	o.token.addFlags(flags)
 }
 
 func (o *clientOptions) validate() error {
@@ -61,9 +65,16 @@ func (o *clientOptions) connect(ctx context.Context) (_ context.Context, conn *g
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	conn, err = grpc.NewClient(o.url,
-		grpc.WithTransportCredentials(creds),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)))
+	token, err := o.token.read()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	options := []grpc.DialOption{grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32))}
+	if token != "" {
+		options = append(options, grpc.WithPerRPCCredentials(access.Bearer(token)))
+	}
+	conn, err = grpc.NewClient(o.url, options...)
 	if err != nil {
 		return nil, nil, nil, usageError{fmt.Errorf("--url %q: %w", o.url, err)}
 	}
@@ -106,6 +117,10 @@ func (o *clientOptions) explain(err error) error {
 		return fmt.Errorf("%s: no answer within %v (--timeout)", o.url, o.timeout)
 	case codes.Unimplemented:
 		return fmt.Errorf("%s: the server does not offer this: %s", o.url, state.Message())
+	case codes.Unauthenticated:
+		return fmt.Errorf("%s: %s; %s", o.url, state.Message(), tokenAdvice)
+	case codes.PermissionDenied:
+		return fmt.Errorf("%s: %s", o.url, state.Message())
 	default:
 		return fmt.Errorf("%s: %s: %s", o.url, state.Code(), state.Message())
 	}

@@ -28,6 +28,7 @@ func (f *featuresClient) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.caFile, "tls-ca", "", "PEM `file` of the authority that signed the server's certificate (default: the system's)")
 	flags.StringVar(&f.certFile, "tls-cert", "", "PEM `file` of the client's certificate")
 	flags.StringVar(&f.keyFile, "tls-key", "", "PEM `file` of the client's key")
+	f.token.addFlags(flags)
 }
 
 // dial connects; the context bounds all calls of a command that makes few.

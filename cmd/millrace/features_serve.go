@@ -61,6 +61,7 @@ requests in flight finish and stores the states; the second ends the process at 
 	f.serve.addPortFlags(flags)
 	f.serve.keepalive.addFlags(flags)
 	f.serve.tls.addFlags(flags)
+	f.serve.access.addFlags(flags)
 	f.serve.log.addFlags(flags)
 	flags.IntVar(&f.serve.exitTimeoutSeconds, "exit-timeout-secs", 30, "`seconds` that requests in flight have after a stop signal")
 	return cmd
@@ -99,6 +100,7 @@ func (o *featuresOptions) serve(cmd *cobra.Command, f *featuresServeFlags) (err 
 	if err := f.serve.listen(cmd.Context(), &options); err != nil {
 		return err
 	}
+	warnOpen(log, options.Access, &options, "--access-file")
 	server, err := serving.NewServer(options)
 	if err != nil {
 		closeListeners(&options)
@@ -117,11 +119,13 @@ func (f *featuresServeFlags) serverOptions(log *slog.Logger) (serving.Options, e
 	problems = append(problems, err)
 	transport, err := f.serve.keepalive.transport()
 	problems = append(problems, err)
+	guard, err := f.serve.access.guard(log)
+	problems = append(problems, err)
 	if err := errors.Join(problems...); err != nil {
 		return serving.Options{}, usageError{err}
 	}
 	return serving.Options{
-		ID: "millrace", Version: version, TLS: tls, Transport: transport, Logger: log, StrictReadiness: true,
+		ID: "millrace", Version: version, TLS: tls, Transport: transport, Access: guard, Logger: log, StrictReadiness: true,
 		ExitTimeout: time.Duration(f.serve.exitTimeoutSeconds) * time.Second,
 	}, nil
 }

@@ -19,8 +19,9 @@ import (
 
 // labelOptions are the flags that all commands below `millrace label` share.
 type labelOptions struct {
-	folder, server, token, project string
-	json                           bool
+	folder, server, project string
+	token                   tokenOptions
+	json                    bool
 }
 
 func newLabelCommand() *cobra.Command {
@@ -43,7 +44,8 @@ project's log is opened.`,
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&o.folder, "folder", ".", "`folder` of the project")
 	flags.StringVar(&o.server, "server", "", "HTTP `address` of the server, such as localhost:8000 (default: the project's own, where it runs)")
-	flags.StringVar(&o.token, "token", "", "`token` of the console, where it has tokens (default: $"+labelTokenVariable+")")
+	flags.StringVar(&o.token.secret, "token", "", "`token` for a server that has tokens; others on this machine see it in the list of processes, --token-file does not show it")
+	o.token.addFlags(flags)
 	flags.StringVar(&o.project, "project", "", "`name` of the labelling project (default: the only one)")
 	flags.BoolVar(&o.json, "json", false, "answer in JSON instead of a table")
 	cmd.AddCommand(o.statusCommand(), o.selectCommand(), o.importCommand(), o.exportCommand(), o.agreementCommand(), o.errorsCommand(), o.aggregateCommand())

@@ -21,6 +21,7 @@ import (
 	"github.com/millrace-ml/millrace/labeling/labelstudio"
 	"github.com/millrace-ml/millrace/labeling/quality"
 	"github.com/millrace-ml/millrace/labeling/selection"
+	"github.com/millrace-ml/millrace/serving/access"
 )
 
 // labelPath is where the interface is; docs/reference/labeling.md describes it.
@@ -41,9 +42,9 @@ type labelAPI struct {
 
 type labelCall func(w http.ResponseWriter, r *http.Request, p *labelingProject, who string) error
 
-func (a *labelAPI) routes(mux *http.ServeMux) {
+func (a *labelAPI) routes(mux access.Mux) {
 	add := func(pattern string, role console.Role, call labelCall) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, role, call) })
+		mux.Handle(pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, role, call) }))
 	}
 	add("GET "+labelPath, console.Viewer, a.list)
 	one := labelPath + "/{project}"

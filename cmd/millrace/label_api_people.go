@@ -31,7 +31,7 @@ func (a *labelAPI) said(w http.ResponseWriter, r *http.Request, who string) (*pe
 	if err := readLabel(w, r, in); err != nil {
 		return nil, err
 	}
-	if len(a.guard.access.Tokens) > 0 {
+	if a.guard.keys != nil {
 		if in.Annotator != "" && in.Annotator != who {
 			return nil, &refusal{http.StatusForbidden, fmt.Sprintf("the token is that of %s, who cannot label as %.80q", who, in.Annotator)}
 		}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,14 +22,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/featurestore/offline"
 	"github.com/millrace-ml/millrace/labeling"
 	"github.com/millrace-ml/millrace/serving/frontend"
 )
-
-// labelTokenVariable has the token of whoever runs a command.
-const labelTokenVariable = "MILLRACE_TOKEN"
 
 // labelClient asks the labelling of a server, or that of the folder where none has it.
 type labelClient struct {
@@ -43,7 +38,10 @@ type labelClient struct {
 // connect reaches the server that --server names, else opens the project's log, or where a
 // server has that, reaches the server at the project's own port.
 func (o *labelOptions) connect(ctx context.Context) (*labelClient, error) {
-	token := cmp.Or(o.token, os.Getenv(labelTokenVariable))
+	token, err := o.token.read()
+	if err != nil {
+		return nil, err
+	}
 	remote := func(base string) *labelClient {
 		if !strings.Contains(base, "://") {
 			base = "http://" + base
@@ -114,7 +112,7 @@ func localLabeling(ctx context.Context, p *project, log *offline.Log) (http.Hand
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	(&labelAPI{desk: d, guard: &labelGuard{access: console.Access{Local: true}, origin: http.NewCrossOriginProtection()}}).routes(mux)
+	(&labelAPI{desk: d, guard: &labelGuard{local: true, origin: http.NewCrossOriginProtection()}}).routes(mux)
 	return mux, nil
 }
 
@@ -214,7 +212,7 @@ func (c *labelClient) fault(status int, text []byte) error {
 		return fmt.Errorf("%s: status %d: the server has no labelling here; is it millrace up, with labeling in %s?", c.base, status, projectFile)
 	}
 	if status == http.StatusUnauthorized {
-		return fmt.Errorf("%s, by --token or %s", told.Error, labelTokenVariable)
+		return fmt.Errorf("%s; %s", told.Error, tokenAdvice)
 	}
 	return errors.New(told.Error)
 }

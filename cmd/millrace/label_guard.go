@@ -6,16 +6,17 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 
 	"github.com/millrace-ml/millrace/console"
+	"github.com/millrace-ml/millrace/serving/access"
 )
 
 // labelGuard says who may use the labelling interface: who has a token of the console, as
 // `Authorization: Bearer TOKEN` or as the password of basic authentication. Without tokens,
 // a server that listens on a loopback address takes everybody who reaches it there.
 type labelGuard struct {
-	access console.Access
+	keys   *access.Keyring // nil without tokens
+	local  bool
 	origin *http.CrossOriginProtection
 }
 
@@ -24,8 +25,15 @@ func newLabelGuard(c *projectConsole, address string) (*labelGuard, error) {
 	if err != nil {
 		return nil, err
 	}
-	local := len(tokens) == 0 && isLocal(net.JoinHostPort(address, "0"))
-	return &labelGuard{access: console.Access{Tokens: tokens, Local: local}, origin: http.NewCrossOriginProtection()}, nil
+	if len(tokens) == 0 {
+		local := isLocal(net.JoinHostPort(address, "0"))
+		return &labelGuard{local: local, origin: http.NewCrossOriginProtection()}, nil
+	}
+	keys, err := access.NewKeyring(tokens)
+	if err != nil {
+		return nil, fmt.Errorf("%s: console.tokens: %w", projectFile, err)
+	}
+	return &labelGuard{keys: keys, origin: http.NewCrossOriginProtection()}, nil
 }
 
 // refusal is why a request is not answered.
@@ -42,16 +50,16 @@ func (g *labelGuard) who(r *http.Request, role console.Role) (string, error) {
 	if err := g.origin.Check(r); err != nil { // a page of another site, in the browser of somebody who may
 		return "", &refusal{http.StatusForbidden, "the request comes from a page of another site"}
 	}
-	if g.access.Local {
+	if g.local {
 		if !console.IsLoopback(r.Host) || !console.IsLoopback(r.RemoteAddr) {
 			return "", &refusal{http.StatusForbidden, "without tokens only this machine is answered, by the name localhost: set console.tokens in " + projectFile}
 		}
 		return "local", nil
 	}
-	if len(g.access.Tokens) == 0 {
+	if g.keys == nil {
 		return "", &refusal{http.StatusForbidden, "others can reach this port, so it needs tokens: set console.tokens in " + projectFile}
 	}
-	t := g.access.Find(secretOf(r))
+	t := g.keys.Find(access.SecretOf(r))
 	switch {
 	case t == nil:
 		return "", &refusal{http.StatusUnauthorized, "give a token of console.tokens, as Authorization: Bearer TOKEN"}
@@ -59,15 +67,4 @@ func (g *labelGuard) who(r *http.Request, role console.Role) (string, error) {
 		return "", &refusal{http.StatusForbidden, fmt.Sprintf("%s is a %s, and this is for a %s", t.Name, t.Role, role)}
 	}
 	return t.Name, nil
-}
-
-func secretOf(r *http.Request) string {
-	if _, password, ok := r.BasicAuth(); ok {
-		return password
-	}
-	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "Token") {
-		return ""
-	}
-	return strings.TrimSpace(secret)
 }

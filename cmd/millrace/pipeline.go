@@ -29,6 +29,7 @@ type pipelineOptions struct {
 	state   string
 	asJSON  bool
 	workers int
+	token   tokenOptions
 }
 
 const pipelineLong = `Run the pipelines of a project: extract, features, split, train, evaluate, promote, and
@@ -60,6 +61,7 @@ func newPipelineCommand() *cobra.Command {
 	flags.StringVar(&o.state, "state", "", "state `folder` of the pipelines (default: pipelines in the project's state folder)")
 	flags.BoolVar(&o.asJSON, "json", false, "print JSON")
 	flags.IntVar(&o.workers, "workers", 0, "`number` of goroutines of a task; 0 is one for each core")
+	o.token.addFlags(flags)
 	cmd.AddCommand(o.runCommand(), o.ciCommand(), o.serveCommand(), o.validateCommand(), o.statusCommand(), o.logsCommand(), o.cancelCommand(),
 		o.backfillCommand(), o.graphCommand(), o.exportCommand(), o.promotionsCommand())
 	return cmd
@@ -77,6 +79,7 @@ func newTaskCommand() *cobra.Command {
 	flags.StringVar(&o.state, "state", "", "state `folder` that all tasks of the run share")
 	flags.BoolVar(&o.asJSON, "json", false, "print JSON")
 	flags.IntVar(&o.workers, "workers", 0, "`number` of goroutines; 0 is one for each core")
+	o.token.addFlags(flags)
 	cmd.AddCommand(o.taskRunCommand())
 	return cmd
 }
@@ -98,7 +101,11 @@ func (o *pipelineOptions) open() (*taskHost, *pipeline.File, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	host := &taskHost{project: p, by: decidedBy(), workers: o.workers}
+	token, err := o.token.read()
+	if err != nil {
+		return nil, nil, err
+	}
+	host := &taskHost{project: p, by: decidedBy(), workers: o.workers, token: token}
 	if at, err := p.replayedTo(); err != nil {
 		return nil, nil, err
 	} else if !at.IsZero() {

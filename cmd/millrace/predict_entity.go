@@ -100,7 +100,11 @@ func (o *predictOptions) runEntity(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	c, err := client.Dial(ctx, o.client.url, client.Options{Lazy: true, DialOptions: []grpc.DialOption{grpc.WithTransportCredentials(creds)}})
+	token, err := o.client.token.read()
+	if err != nil {
+		return err
+	}
+	c, err := client.Dial(ctx, o.client.url, client.Options{Lazy: true, Token: token, DialOptions: []grpc.DialOption{grpc.WithTransportCredentials(creds)}})
 	if err != nil {
 		return usageError{err}
 	}

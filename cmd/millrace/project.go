@@ -23,6 +23,7 @@ import (
 	"github.com/millrace-ml/millrace/featurestore/offline/blob"
 	"github.com/millrace-ml/millrace/featurestore/online"
 	"github.com/millrace-ml/millrace/featurestore/online/redis"
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/serving/frontend/policy"
 )
 
@@ -61,6 +62,8 @@ type project struct {
 type projectServer struct {
 	Address             string
 	HTTP, GRPC, Metrics uint16
+	// Open is what needs no token although the project has some.
+	Open []access.Need
 }
 
 // projectConsole says who may use the web console. Secrets are as they are written:
@@ -154,7 +157,7 @@ func (p *project) read(r *projectReader, root ast.Node) {
 		}
 	}
 	p.Materialize = o.truth("materialize", true)
-	p.readServer(o.object("server", "address", "http", "grpc", "metrics"))
+	p.readServer(o.object("server", "address", "http", "grpc", "metrics", "open"))
 	if o.has("console") {
 		p.readConsole(o.object("console", "enabled", "tokens"))
 	}
@@ -197,6 +200,16 @@ func (p *project) readServer(o *projectObject) {
 		GRPC:    uint16(o.integer("grpc", defaultGRPCPort, 0, 65535)),
 		Metrics: uint16(o.integer("metrics", defaultMetricsPort, 0, 65535)),
 	}
+	for _, name := range o.texts("open") {
+		switch name {
+		case access.Feedback.String():
+			p.Server.Open = append(p.Server.Open, access.Feedback)
+		case access.Pushes.String():
+			p.Server.Open = append(p.Server.Open, access.Pushes)
+		default:
+			o.bad("open", "there is no %q to open: there are feedback and pushes", name)
+		}
+	}
 }
 
 // readConsole reads tokens by name: {role, token}.
@@ -207,7 +220,7 @@ func (p *project) readConsole(o *projectObject) {
 	}
 	for _, entry := range o.entries("tokens") {
 		t := o.r.object(entry.Value, join(o.path, "tokens."+entry.Key.GetToken().Value), "role", "token")
-		role, err := console.ParseRole(t.text("role", console.Viewer.String()))
+		role, err := access.ParseRole(t.text("role", console.Viewer.String()))
 		if err != nil {
 			t.bad("role", "%v", err)
 		}

@@ -23,6 +23,8 @@ var errNoServer = errors.New("no server answers")
 // rolloutClient asks a server about the rollout of one decision, over HTTP.
 type rolloutClient struct {
 	address, decision, model string
+	// token is given to the server unless it is empty.
+	token string
 }
 
 // rolloutReplyMax bounds an answer that is read.
@@ -61,6 +63,9 @@ func (c *rolloutClient) ask(ctx context.Context, method string, query url.Values
 		return nil, err
 	}
 	q.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		q.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	answer, err := http.DefaultClient.Do(q)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -81,7 +86,11 @@ func (c *rolloutClient) ask(ctx context.Context, method string, query url.Values
 			Error string `json:"error"`
 		}
 		_ = json.Unmarshal(text, &said) // what is no JSON is not ours
-		return nil, fmt.Errorf("%w: http://%s: %s", orchestrator.ErrPermanent, c.address, cmp.Or(said.Error, answer.Status))
+		why := cmp.Or(said.Error, answer.Status)
+		if answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden {
+			why += "; " + tokenAdvice
+		}
+		return nil, fmt.Errorf("%w: http://%s: %s", orchestrator.ErrPermanent, c.address, why)
 	}
 	report := new(rolloutReport)
 	if err := json.Unmarshal(text, report); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/engine/repository"
 	"github.com/millrace-ml/millrace/featurestore/latency"
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/serving/frontend"
 )
 
@@ -78,17 +79,15 @@ type rolloutSide struct {
 	DegradedRate float64          `json:"degraded_rate"`
 }
 
-// routes adds the calls. Browsers may not make them for a page of another origin; who may
-// reach the port may call them, as those that swap models.
-func (r *rollouts) routes(mux *http.ServeMux) {
+// routes adds the calls. Those that change something are guarded by who takes them.
+func (r *rollouts) routes(mux access.Mux) {
 	if r == nil {
 		return
 	}
-	guard := http.NewCrossOriginProtection()
 	const path = "/v1/decisions/{decision}/rollout"
-	mux.HandleFunc("GET "+path, r.serveGet)
-	mux.Handle("POST "+path, guard.Handler(http.HandlerFunc(r.servePost)))
-	mux.Handle("DELETE "+path, guard.Handler(http.HandlerFunc(r.serveDelete)))
+	mux.Handle("GET "+path, http.HandlerFunc(r.serveGet))
+	mux.Handle("POST "+path, http.HandlerFunc(r.servePost))
+	mux.Handle("DELETE "+path, http.HandlerFunc(r.serveDelete))
 }
 
 func (r *rollouts) serveGet(w http.ResponseWriter, q *http.Request) {
@@ -127,7 +126,7 @@ func (r *rollouts) change(q *http.Request, decision string) error {
 	return r.setNoted(ctx, savedRollout{
 		Rollout: frontend.Rollout{Decision: decision, Model: body.Model, CanaryVersion: body.CanaryVersion, Share: body.Share,
 			ShadowVersion: body.ShadowVersion, ShadowShare: body.ShadowShare},
-		By: cmp.Or(shortText(body.By), "api"), Run: shortText(body.Run), Installed: body.Installed,
+		By: calledBy(access.Name(q.Context()), shortText(body.By)), Run: shortText(body.Run), Installed: body.Installed,
 	})
 }
 
@@ -151,7 +150,7 @@ func (r *rollouts) serveDelete(w http.ResponseWriter, q *http.Request) {
 	defer cancel()
 	was, err := r.end(ctx, decision)
 	if was != nil {
-		by := cmp.Or(shortText(q.URL.Query().Get("by")), "api")
+		by := calledBy(access.Name(q.Context()), shortText(q.URL.Query().Get("by")))
 		reason := shortText(q.URL.Query().Get("reason"))
 		err = errors.Join(err, r.note(rolloutEntry("end rollout", was, by, cmp.Or(reason, describeRollout(&was.Rollout)), err)))
 	}

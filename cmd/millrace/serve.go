@@ -38,6 +38,7 @@ lets requests in flight finish, the second ends the process at once.`,
 		Example: `  millrace serve --model-repository models
   millrace serve --model-repository models --model-control-mode explicit --load-model ranker
   millrace serve --model-repository models --model-control-mode poll --repository-poll-secs 5
+  millrace serve --model-repository models --model-control-mode explicit --access-file tokens.txt
   millrace serve --model-repository models --grpc-use-ssl true --grpc-server-cert server.crt --grpc-server-key server.key`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -66,6 +67,7 @@ func (o *serveOptions) run(ctx context.Context, stderr io.Writer) error {
 	if err := o.listen(ctx, &options); err != nil {
 		return err
 	}
+	warnOpen(log, options.Access, &options, "--access-file")
 	server, err := serving.NewServer(options)
 	if err != nil {
 		closeListeners(&options)
@@ -91,6 +93,8 @@ func (o *serveOptions) serverOptions(log *slog.Logger) (serving.Options, error) 
 	problems = append(problems, err)
 	transport, err := o.keepalive.transport()
 	problems = append(problems, err)
+	guard, err := o.access.guard(log)
+	problems = append(problems, err)
 	if err := errors.Join(problems...); err != nil {
 		return serving.Options{}, usageError{err}
 	}
@@ -99,6 +103,7 @@ func (o *serveOptions) serverOptions(log *slog.Logger) (serving.Options, error) 
 		Version:           version,
 		TLS:               tls,
 		Transport:         transport,
+		Access:            guard,
 		Repository:        repositoryOptions,
 		StrictReadiness:   o.strictReadiness,
 		ExitOnError:       o.exitOnError,

@@ -40,6 +40,7 @@ type serveOptions struct {
 	http, grpc, metrics listenOptions
 	keepalive           keepaliveOptions
 	tls                 serverTLSOptions
+	access              accessOptions
 
 	exitTimeoutSeconds int
 	latencyHistograms  bool
@@ -70,6 +71,7 @@ func (o *serveOptions) addFlags(flags *pflag.FlagSet) {
 	o.addPortFlags(flags)
 	o.keepalive.addFlags(flags)
 	o.tls.addFlags(flags)
+	o.access.addFlags(flags)
 	o.log.addFlags(flags)
 	flags.StringVar(&o.id, "id", "triton", "server `name` in its metadata; several clients check for the default")
 	flags.IntVar(&o.exitTimeoutSeconds, "exit-timeout-secs", 30, "`seconds` that requests in flight have after a stop signal")

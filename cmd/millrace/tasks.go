@@ -46,6 +46,8 @@ type taskHost struct {
 	server string
 	// http is its HTTP address, likewise.
 	http string
+	// self is the secret by which this process calls its own server, token that for others.
+	self, token string
 	// generating is held while missing payments are made.
 	generating sync.Mutex
 	// opened is the event log while tasks of this process use it, which may be many.

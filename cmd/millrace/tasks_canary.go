@@ -123,7 +123,8 @@ type canaryTrial struct {
 }
 
 func (h *taskHost) canary(ctx context.Context, c *orchestrator.Call, w *canaryWith) error {
-	t := &canaryTrial{host: h, with: w, call: c, server: &rolloutClient{address: cmp.Or(w.HTTP, h.httpAddress()), decision: w.Decision, model: w.Model}}
+	address := cmp.Or(w.HTTP, h.httpAddress())
+	t := &canaryTrial{host: h, with: w, call: c, server: &rolloutClient{address: address, token: h.tokenFor(address), decision: w.Decision, model: w.Model}}
 	model, err := os.ReadFile(filepath.Join(c.Inputs["model"], "model.onnx"))
 	if err != nil {
 		return err

@@ -173,8 +173,15 @@ func TestCanary(t *testing.T) {
 	wants(t, saying(t, exitFailure, "pipeline", "run"), "a canary needs the server of the project: no server answers at http://127.0.0.1:1")
 	wants(t, saying(t, exitOK, "pipeline", "run", "--param", "if_running=true", "--param", "file=better.onnx", "--run", "quiet"), "passed=true", "tried=false", "promoted=true", "version=2")
 
+	project, err := os.ReadFile(projectFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeText(t, projectFile, string(project)+accessTokens)
 	s := openShop(t, dir)
 	stop := s.order()
+	wants(t, saying(t, exitFailure, s.flags("--run", "nobody")...), "this changes what is served", tokenVariable)
+	t.Setenv(tokenVariable, "operator-0123456789ab")
 	wants(t, saying(t, exitOK, s.flags("--run", "good", "--param", "outcomes=20")...), "passed=true", "tried=true", "version=3", "decision=promoted")
 	wants(t, saying(t, exitOK, "pipeline", "logs", "good", "canary"), "version 3 of risk answers 50 % of order", "version 3: ", " degraded", "mean score", "Brier score by returned: 0.01421 over ", "of the rest 0.07233 over", "accept: ")
 	p := lastPromotion(t)
@@ -207,7 +214,7 @@ func TestCanary(t *testing.T) {
 		t.Fatalf("audit trail %+v, %v", entries, err)
 	}
 	for i, want := range []string{"rollout canary version 3 for 50 %", "rollout canary version 4 for 50 %", "end rollout the canary failed: "} {
-		if e := entries[i]; !strings.HasPrefix(e.Action+" "+e.Detail, want) || e.Who != "pipeline ship" || e.Subject != "order" || e.Error != "" || !strings.HasPrefix(e.Link, "/console/pipelines/") {
+		if e := entries[i]; !strings.HasPrefix(e.Action+" "+e.Detail, want) || e.Who != "anna, for pipeline ship" || e.Subject != "order" || e.Error != "" || !strings.HasPrefix(e.Link, "/console/pipelines/") {
 			t.Errorf("entry %d: %+v", i, e)
 		}
 	}

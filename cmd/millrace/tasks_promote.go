@@ -377,7 +377,7 @@ func writeSynced(path string, text []byte, flags int) error {
 
 // askServer calls the admin service of the project's server.
 func (h *taskHost) askServer(ctx context.Context, address string, call func(context.Context, server) error) error {
-	o := clientOptions{url: address, timeout: time.Minute}
+	o := clientOptions{url: address, timeout: time.Minute, token: tokenOptions{secret: h.tokenFor(address)}}
 	ctx, conn, done, err := o.connect(ctx)
 	if err != nil {
 		return err
@@ -418,6 +418,8 @@ func (h *taskHost) swap(ctx context.Context, w *promoteWith, address string, num
 			return "", err
 		}
 		return "no server answers at " + address + "; it is served from the next start on", nil
+	case status.Code(err) == codes.Unauthenticated || status.Code(err) == codes.PermissionDenied:
+		return "", fmt.Errorf("%w: %s: %s; %s", orchestrator.ErrPermanent, address, status.Convert(err).Message(), tokenAdvice)
 	}
 	return "", err
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/millrace-ml/millrace/featurestore/definition"
 	"github.com/millrace-ml/millrace/labeling/groundtruth"
 	"github.com/millrace-ml/millrace/serving"
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/serving/frontend/policy"
 )
 
@@ -197,6 +198,8 @@ type up struct {
 	clock    *replayClock
 	store    *featurestore.Store
 	parts    *upParts
+	// guard says who may call what; it is there before anything is served.
+	guard *access.Guard
 	// story is what a simulation tells on the console's first page; nil tells nothing. It is
 	// set before serve.
 	story func() *console.Story

@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"path/filepath"
 	"strings"
 
 	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/orchestrator"
 	"github.com/millrace-ml/millrace/orchestrator/artifact"
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/training/runs"
 )
 
@@ -97,7 +97,7 @@ func isLocal(address string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-func (c *upConsole) routes(mux *http.ServeMux) {
+func (c *upConsole) routes(mux access.Mux) {
 	if c != nil {
 		c.console.Routes(mux)
 	}

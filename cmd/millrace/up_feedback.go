@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"net/http"
 	"sync"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/millrace-ml/millrace/labeling/groundtruth"
 	feedbackrpc "github.com/millrace-ml/millrace/labeling/groundtruth/rpc"
+	"github.com/millrace-ml/millrace/serving/access"
 )
 
 // upFeedback takes what became of predictions. It is there whenever the project decides,
@@ -66,7 +66,7 @@ func (f *upFeedback) register(r grpc.ServiceRegistrar) {
 	}
 }
 
-func (f *upFeedback) routes(mux *http.ServeMux) {
+func (f *upFeedback) routes(mux access.Mux) {
 	if f != nil {
 		f.service.Routes(mux)
 	}

@@ -4,12 +4,12 @@ package main
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace-ml/millrace/console"
+	"github.com/millrace-ml/millrace/serving/access"
 )
 
 // upLabeling has people label what is worth it; nil has nothing to label.
@@ -60,7 +60,7 @@ func (u *up) openLabeling(ctx context.Context, parts *upParts) (*upLabeling, err
 }
 
 // routes adds the interface for programs and the backend for Label Studio.
-func (l *upLabeling) routes(mux *http.ServeMux) {
+func (l *upLabeling) routes(mux access.Mux) {
 	if l != nil {
 		l.api.routes(mux)
 		l.studioRoutes(mux)

@@ -18,6 +18,7 @@ import (
 	"github.com/millrace-ml/millrace/featurestore/definition"
 	"github.com/millrace-ml/millrace/labeling"
 	"github.com/millrace-ml/millrace/labeling/labelstudio"
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/serving/frontend"
 )
 
@@ -25,7 +26,7 @@ import (
 // of an only project also without.
 const studioPath = "/labelstudio"
 
-func (l *upLabeling) studioRoutes(mux *http.ServeMux) {
+func (l *upLabeling) studioRoutes(mux access.Mux) {
 	for _, p := range l.desk.projects {
 		l.studioMount(mux, studioPath+"/"+p.Name, p)
 	}
@@ -34,9 +35,9 @@ func (l *upLabeling) studioRoutes(mux *http.ServeMux) {
 	}
 }
 
-func (l *upLabeling) studioMount(mux *http.ServeMux, path string, p *labelingProject) {
+func (l *upLabeling) studioMount(mux access.Mux, path string, p *labelingProject) {
 	backend := http.StripPrefix(path, labelstudio.NewBackend(&studioModel{l, p}))
-	mux.HandleFunc(path+"/", func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle(path+"/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		role := console.Labeller
 		switch {
 		case r.Method == http.MethodGet:
@@ -53,7 +54,7 @@ func (l *upLabeling) studioMount(mux *http.ServeMux, path string, p *labelingPro
 			return
 		}
 		backend.ServeHTTP(w, r)
-	})
+	}))
 }
 
 // studioModel is what Label Studio asks about a project.
@@ -145,7 +146,7 @@ func (m *studioModel) guess(ctx context.Context, data json.RawMessage) *labeling
 	if !ok {
 		return nil
 	}
-	return &labeling.Prediction{Model: answer.Model, Version: answer.Model + "-" + strconv.FormatInt(answer.ModelVersion, 10), Value: value, Score: confidence}
+	return &labeling.Prediction{Model: answer.Model, Version: strconv.FormatInt(answer.ModelVersion, 10), Value: value, Score: confidence}
 }
 
 // vectorOf takes the features out of data that has all of them; data of a decision that was
@@ -215,12 +216,19 @@ func (m *studioModel) Event(ctx context.Context, _ string, body json.RawMessage)
 		return err
 	}
 	if e.Action == labelstudio.AnnotationsDeleted {
-		return m.deleted(ctx, e.IDs)
+		return m.deleted(ctx, e.Deleted)
 	}
-	if e.Item == nil {
-		return nil // about something else
+	for _, item := range e.Items { // none of what is about something else
+		if err := m.annotated(ctx, item); err != nil {
+			return err
+		}
 	}
-	store, task := m.labeling.desk.store, e.Item.Task
+	return nil
+}
+
+// annotated takes the annotations of a task, which becomes one here if it is not.
+func (m *studioModel) annotated(ctx context.Context, item *labelstudio.Item) error {
+	store, task := m.labeling.desk.store, item.Task
 	if id := predictionOf(task.Data); id != "" && m.labeling.desk.isTask(m.project.Name, id) {
 		task.ID = id
 	}
@@ -229,9 +237,9 @@ func (m *studioModel) Event(ctx context.Context, _ string, body json.RawMessage)
 			return err
 		}
 	}
-	for _, a := range e.Item.Annotations {
+	for _, a := range item.Annotations {
 		// It counts from now on: the clock there is not the project's.
-		a.Project, a.Task, a.At, a.Comment = m.project.Name, task.ID, time.Time{}, studioComment(e.IDs[0])
+		a.Project, a.Task, a.At = m.project.Name, task.ID, time.Time{}
 		if _, err := store.Import(ctx, []labeling.Imported{a}); err != nil {
 			return err
 		}
@@ -239,14 +247,11 @@ func (m *studioModel) Event(ctx context.Context, _ string, body json.RawMessage)
 	return nil
 }
 
-// studioComment names an annotation of Label Studio, by which its deletion finds it.
-func studioComment(id int64) string { return "Label Studio annotation " + strconv.FormatInt(id, 10) }
-
 // deleted takes back annotations, of which Label Studio sends nothing but numbers.
 func (m *studioModel) deleted(ctx context.Context, ids []int64) error {
 	wanted := map[string]bool{}
 	for _, id := range ids {
-		wanted[studioComment(id)] = true
+		wanted[labelstudio.Comment(id)] = true
 	}
 	var back []labeling.Imported
 	err := m.labeling.desk.store.Each(m.project.Name, func(v *labeling.TaskView) error {

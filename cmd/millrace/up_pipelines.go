@@ -39,8 +39,12 @@ func (u *up) openPipelines(ctx context.Context, server, http string) (*upPipelin
 	if !slices.ContainsFunc(file.Pipelines, func(p *pipeline.Pipeline) bool { return p.Schedule != nil || len(p.Triggers) > 0 }) {
 		return nil, nil
 	}
+	token, err := new(tokenOptions).read() // for other servers that a task may name
+	if err != nil {
+		return nil, err
+	}
 	host := &taskHost{
-		project: p, log: u.store.Log(), by: "millrace up", server: server, http: http,
+		project: p, log: u.store.Log(), by: "millrace up", server: server, http: http, self: u.guard.Self(), token: token,
 		workers: max(1, runtime.GOMAXPROCS(0)/2), // requests come first
 	}
 	if u.replay != nil {

@@ -10,7 +10,8 @@ import (
 )
 
 // TestPipelineSwaps promotes into a server that runs, from a process of its own and from
-// within, and goes back as the record says.
+// within, and goes back as the record says. The server has tokens: the commands give one, and
+// the server's own process needs none.
 func TestPipelineSwaps(t *testing.T) {
 	ran := make(chan string, 10)
 	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { ran <- r.URL.Path }))
@@ -20,7 +21,10 @@ func TestPipelineSwaps(t *testing.T) {
 	// Another one that is as good.
 	writeText(t, "training.yaml", strings.Replace(worldTraining, "trees: 10", "trees: 12", 1))
 
+	writeText(t, projectFile, worldProject+accessTokens)
 	server := startProject(t, dir)
+	wants(t, saying(t, exitFailure, "pipeline", "run", "--run", "nobody", "--param", "server="+server.addresses["grpc"]), "this changes what is served, so it needs the token of an operator", "--token-file")
+	t.Setenv(tokenVariable, "operator-0123456789ab")
 	address := server.addresses["grpc"]
 	saying(t, exitOK, "pipeline", "run", "--run", "second", "--param", "server="+address)
 	p := lastPromotion(t)
@@ -36,6 +40,7 @@ func TestPipelineSwaps(t *testing.T) {
 	text = strings.Replace(text, `, server: "{{ params.server }}"`, "", 1) +
 		"      tell: {uses: notify, needs: [promote], with: {url: \"" + hook.URL + "/{{ promote.decision }}/{{ promote.version }}\"}}\n"
 	writeText(t, "pipeline.yaml", text)
+	t.Setenv(tokenVariable, "")
 	server = startProject(t, dir)
 	wants(t, saying(t, exitFailure, "pipeline", "run"), "in use by another runner", "millrace up")
 	writeText(t, "retrain", "please\n")

@@ -23,6 +23,7 @@ import (
 
 	"github.com/millrace-ml/millrace/featurestore/definition"
 	millracev1 "github.com/millrace-ml/millrace/proto/millrace/v1"
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/serving/frontend/policy"
 )
 
@@ -240,8 +241,12 @@ func (r *replay) labelsFrom() int64 {
 
 // run replays until the end of the events or ctx. It returns nil when ctx ends: what was
 // sent is answered first.
-func (r *replay) run(ctx context.Context, address string, out io.Writer) error {
-	conn, err := grpc.NewClient(reachable(address), grpc.WithTransportCredentials(insecure.NewCredentials()))
+func (r *replay) run(ctx context.Context, address, token string, out io.Writer) error {
+	options := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
+	if token != "" {
+		options = append(options, grpc.WithPerRPCCredentials(access.Bearer(token)))
+	}
+	conn, err := grpc.NewClient(reachable(address), options...)
 	if err != nil {
 		return err
 	}

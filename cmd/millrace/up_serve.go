@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 
@@ -15,6 +14,7 @@ import (
 
 	featurerpc "github.com/millrace-ml/millrace/featurestore/rpc"
 	"github.com/millrace-ml/millrace/serving"
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/serving/frontend"
 	"github.com/millrace-ml/millrace/serving/frontend/metrics"
 	decisionrpc "github.com/millrace-ml/millrace/serving/frontend/rpc"
@@ -41,9 +41,15 @@ type upParts struct {
 // models unload; then the caller closes the store.
 func (u *up) serve(ctx context.Context) error {
 	options := u.serverOptions()
+	var err error
+	if u.guard, err = u.newGuard(); err != nil {
+		return err
+	}
+	options.Access = u.guard
 	if err := u.options.serve.listen(ctx, &options); err != nil {
 		return err
 	}
+	warnOpen(u.log, u.guard, &options, "console.tokens in "+projectFile)
 	pipelines, err := u.openPipelines(ctx, options.GRPC.Addr().String(), options.HTTP.Addr().String())
 	if err != nil {
 		closeListeners(&options)
@@ -104,13 +110,13 @@ func (u *up) assemble(ctx context.Context, options serving.Options, pipelines *u
 		return nil, err
 	}
 	options.Services = []func(grpc.ServiceRegistrar){p.features.Register, p.feedback.register}
-	routes := []func(*http.ServeMux){p.features.Routes, p.feedback.routes, p.labeling.routes}
+	routes := []func(access.Mux){p.features.Routes, p.feedback.routes, p.labeling.routes}
 	decides := len(u.policies) > 0
 	if decides { // the front-end needs the server first; both are there before it serves
 		options.Services = append(options.Services, func(r grpc.ServiceRegistrar) { p.decisions.Register(r) })
-		routes = append(routes, func(mux *http.ServeMux) { p.decisions.Routes(mux); p.rollouts.routes(mux) })
+		routes = append(routes, func(mux access.Mux) { p.decisions.Routes(mux); p.rollouts.routes(mux) })
 	}
-	options.Routes = func(mux *http.ServeMux) {
+	options.Routes = func(mux access.Mux) {
 		for _, add := range routes {
 			add(mux)
 		}
@@ -187,7 +193,7 @@ func (u *up) afterReady(ctx context.Context) error {
 	}
 	during, replayed := context.WithCancel(ctx)
 	verifying.Go(func() { v.run(during) }) // ends with the replay
-	err := u.replay.run(ctx, u.parts.grpc, u.out)
+	err := u.replay.run(ctx, u.parts.grpc, u.guard.Self(), u.out)
 	replayed()
 	verifying.Wait()
 	if err != nil && ctx.Err() == nil {

@@ -140,9 +140,10 @@ func numberIn(t *testing.T, line, pattern string) int {
 }
 
 // TestUpExample runs the example for some simulated days: every payment is decided,
-// labels come back, what was served is what the log says, and a second start goes on.
+// labels come back, what was served is what the log says, and a second start goes on. The
+// project has tokens, which a replay in the server's own process does not need.
 func TestUpExample(t *testing.T) {
-	dir := copyExample(t, smallWorld...)
+	dir := copyExample(t, append([]string{"name: card-fraud\n", "name: card-fraud\n" + accessTokens}, smallWorld...)...)
 	u := startUp(t, dir)
 	generated := numberIn(t, u.until("generated"), `generated (\d+) payments`)
 	loaded := numberIn(t, u.until("loaded"), `loaded (\d+) events`)

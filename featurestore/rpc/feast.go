@@ -36,8 +36,8 @@ type feastRequest struct {
 }
 
 // Routes adds POST /get-online-features to a mux.
-func (s *Service) Routes(mux *http.ServeMux) {
-	mux.HandleFunc("POST /get-online-features", s.feast)
+func (s *Service) Routes(mux interface{ Handle(string, http.Handler) }) {
+	mux.Handle("POST /get-online-features", http.HandlerFunc(s.feast))
 }
 
 func (s *Service) feast(w http.ResponseWriter, q *http.Request) {

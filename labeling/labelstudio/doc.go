@@ -13,11 +13,14 @@
 //
 //	id             of a task: meta.millrace_id if it is there, else "ls-" and its id,
 //	               else the beginning of the SHA-256 of its data
-//	completed_by   an annotator's mail address, or "ls-" and its number
+//	completed_by   "ls-" and the annotator's number, or a mail address without a number;
+//	               "annotator" of our own exports comes before it
+//	annotations.id the comment, by which a deletion finds it (Comment)
 //	was_cancelled  a skip
-//	ground_truth   the task is gold, with that value
+//	ground_truth   the task is gold, with that value; if it was there and is not gold, it is
+//	               an annotation like others
 //	result         that of the control which Config names; others are passed over
-//	predictions    the last one
+//	predictions    the last one; numbers of predictions are passed over
 //
 // Label Studio's front-end counts UTF-16 units in a text, its exports count characters. A
 // span with "text" is taken whichever of the two fits; one without counts as characters,

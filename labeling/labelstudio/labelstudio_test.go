@@ -75,7 +75,7 @@ const file = `[
     {"from_name": "sure", "to_name": "item", "type": "choices", "value": {"choices": ["yes"]}},
     {"from_name": "label", "to_name": "item", "type": "labels", "value": {"start": 25, "end": 29, "text": "Rome", "labels": ["LOC"]}}]},
   {"completed_by": 4, "was_cancelled": true, "result": []}],
- "predictions": [{"model_version": "v1", "score": 0.5, "result": []}]},
+ "predictions": [8, {"model_version": "v1", "score": 0.5, "result": []}, 9]},
 {"data": {"text": "nobody"}, "annotations": [{"ground_truth": true, "result": []}]}
 ]`
 
@@ -92,7 +92,7 @@ func TestImport(t *testing.T) {
 		t.Fatalf("%+v, %v", v, err)
 	}
 	// Rome is at 24 in characters: the file counts the smiley as two units.
-	want := labeling.Annotation{Annotator: "ada@example.org", Kind: labeling.KindAnnotation, At: time.Date(2026, 2, 1, 10, 0, 0, 5e8, time.UTC), Lead: 2500 * time.Millisecond,
+	want := labeling.Annotation{Annotator: "ls-3", Kind: labeling.KindAnnotation, At: time.Date(2026, 2, 1, 10, 0, 0, 5e8, time.UTC), Lead: 2500 * time.Millisecond,
 		Value: labeling.Value{Spans: []labeling.Span{{Start: 0, End: 3, Label: "PER"}, {Start: 24, End: 28, Label: "LOC"}}}}
 	if !reflect.DeepEqual(v.Annotations[0], want) || v.Annotations[1].Kind != labeling.KindSkip || v.Annotations[1].Annotator != "ls-4" {
 		t.Errorf("annotations are %+v", v.Annotations)

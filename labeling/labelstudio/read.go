@@ -20,6 +20,9 @@ import (
 type Item struct {
 	Task        labeling.Task
 	Annotations []labeling.Imported
+	// Starred are those that are marked as ground truth, of which the last one is the task's
+	// gold. Where the task is there already and is not gold, they are what somebody said.
+	Starred []labeling.Imported
 }
 
 type wireTask struct {
@@ -27,16 +30,45 @@ type wireTask struct {
 	Data        json.RawMessage  `json:"data"`
 	Meta        json.RawMessage  `json:"meta,omitempty"`
 	Annotations []wireAnnotation `json:"annotations"`
-	Predictions []wirePrediction `json:"predictions"`
+	Predictions wirePredictions  `json:"predictions"`
+}
+
+// wirePredictions are those of a task. Label Studio's exports have nothing but their
+// numbers there, which say nothing here and are passed over.
+type wirePredictions []wirePrediction
+
+// UnmarshalJSON takes an array of predictions and numbers of predictions.
+func (p *wirePredictions) UnmarshalJSON(text []byte) error {
+	var all []json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	*p = nil
+	for _, one := range all {
+		var number json.Number
+		if json.Unmarshal(one, &number) == nil {
+			continue
+		}
+		var w wirePrediction
+		if err := json.Unmarshal(one, &w); err != nil {
+			return err
+		}
+		*p = append(*p, w)
+	}
+	return nil
 }
 
 type wireAnnotation struct {
+	ID           int64           `json:"id,omitempty"`
 	Result       []result        `json:"result"`
 	CompletedBy  json.RawMessage `json:"completed_by,omitempty"`
 	WasCancelled bool            `json:"was_cancelled"`
 	GroundTruth  bool            `json:"ground_truth"`
 	LeadTime     *float64        `json:"lead_time,omitempty"`
 	CreatedAt    string          `json:"created_at,omitempty"`
+	// Annotator and Comment are this system's own: Label Studio passes over them.
+	Annotator string `json:"annotator,omitempty"`
+	Comment   string `json:"comment,omitempty"`
 }
 
 type wirePrediction struct {
@@ -150,7 +182,7 @@ func (c *Config) item(w *wireTask) (*Item, error) {
 	}
 	if n := len(w.Predictions); n > 0 {
 		p := &w.Predictions[n-1]
-		guess := &labeling.Prediction{Model: "label-studio", Version: p.ModelVersion}
+		guess := &labeling.Prediction{Model: foreignModel, Version: p.ModelVersion}
 		if guess.Value, err = c.decode(p.Result, text); err != nil {
 			return nil, fmt.Errorf("predictions[%d].%w", n-1, err)
 		}
@@ -161,6 +193,10 @@ func (c *Config) item(w *wireTask) (*Item, error) {
 	}
 	return item, nil
 }
+
+// foreignModel is the model of predictions that came with tasks, whose version is all that
+// Label Studio names.
+const foreignModel = "label-studio"
 
 func taskID(w *wireTask) (string, error) {
 	var meta struct {
@@ -180,10 +216,16 @@ func taskID(w *wireTask) (string, error) {
 }
 
 func (c *Config) annotation(item *Item, w *wireAnnotation, text string) error {
-	a := labeling.Imported{Submission: labeling.Submission{Task: item.Task.ID}, Skip: w.WasCancelled}
+	a := labeling.Imported{Submission: labeling.Submission{Task: item.Task.ID, Annotator: w.Annotator, Comment: w.Comment}, Skip: w.WasCancelled}
 	var err error
-	if a.Annotator, err = annotator(w.CompletedBy); err != nil {
+	if a.Annotator == "" {
+		a.Annotator, err = annotator(w.CompletedBy)
+	}
+	if err != nil {
 		return err
+	}
+	if w.ID != 0 && a.Comment == "" {
+		a.Comment = Comment(w.ID)
 	}
 	if w.CreatedAt != "" {
 		if a.At, err = time.Parse(time.RFC3339, w.CreatedAt); err != nil {
@@ -200,13 +242,16 @@ func (c *Config) annotation(item *Item, w *wireAnnotation, text string) error {
 	}
 	if w.GroundTruth && !w.WasCancelled {
 		item.Task.Gold = &a.Value
+		item.Starred = append(item.Starred, a)
 		return nil
 	}
 	item.Annotations = append(item.Annotations, a)
 	return nil
 }
 
-// annotator is who made an annotation: a number, or an object with a mail address.
+// annotator is who made an annotation: a number, or an object with a number, a mail address
+// or both. The number comes first, since webhooks and most exports have nothing else, and
+// nobody shall count as two people.
 func annotator(by json.RawMessage) (string, error) {
 	if len(by) == 0 || string(by) == "null" {
 		return "label-studio", nil
@@ -219,7 +264,7 @@ func annotator(by json.RawMessage) (string, error) {
 		if err := json.Unmarshal(by, &person); err != nil {
 			return "", fmt.Errorf("completed_by: %w", err)
 		}
-		if person.Email != "" {
+		if person.ID == "" && person.Email != "" {
 			return person.Email, nil
 		}
 	} else if err := json.Unmarshal(by, &person.ID); err != nil {
@@ -252,11 +297,14 @@ func Import(ctx context.Context, s *labeling.Store, project string, r io.Reader,
 		return sum, err
 	}
 	var tasks []labeling.Task
-	var annotations []labeling.Imported
+	var annotations, starred []labeling.Imported
 	held := 0
 	flush := func() error {
 		added, err := s.Add(ctx, project, tasks)
 		sum.Added.New, sum.Added.Same = sum.Added.New+added.New, sum.Added.Same+added.Same
+		if err == nil {
+			annotations, err = withStarred(s, annotations, starred)
+		}
 		if err == nil {
 			var n int
 			n, err = s.Import(ctx, annotations)
@@ -265,17 +313,24 @@ func Import(ctx context.Context, s *labeling.Store, project string, r io.Reader,
 		if err != nil {
 			err = fmt.Errorf("the %d tasks up to here: %w", len(tasks), err)
 		}
-		tasks, annotations, held = tasks[:0], annotations[:0], 0
+		tasks, annotations, starred, held = tasks[:0], annotations[:0], starred[:0], 0
 		return err
 	}
 	err = Read(r, c, func(item *Item) error {
 		sum.Tasks++
 		tasks = append(tasks, item.Task)
-		for _, a := range item.Annotations {
-			a.Project = project
-			annotations = append(annotations, a)
+		now := s.Now()
+		taken := func(to, all []labeling.Imported) []labeling.Imported {
+			for _, a := range all {
+				if a.Project = project; a.At.After(now) {
+					a.At = time.Time{} // by another clock: it counts from now on
+				}
+				to = append(to, a)
+			}
+			return to
 		}
-		if held += len(item.Task.Data) + 500*len(item.Annotations); len(tasks) < importChunk && held < TaskBytesMax {
+		annotations, starred = taken(annotations, item.Annotations), taken(starred, item.Starred)
+		if held += len(item.Task.Data) + 500*(len(item.Annotations)+len(item.Starred)); len(tasks) < importChunk && held < TaskBytesMax {
 			return nil
 		}
 		return flush()
@@ -284,4 +339,19 @@ func Import(ctx context.Context, s *labeling.Store, project string, r io.Reader,
 		err = errors.Join(err, flush())
 	}
 	return sum, err
+}
+
+// withStarred adds the annotations that are marked as ground truth to the others, but for
+// those of tasks that are gold here.
+func withStarred(s *labeling.Store, all, starred []labeling.Imported) ([]labeling.Imported, error) {
+	for _, a := range starred {
+		v, err := s.Task(a.Project, a.Task)
+		if err != nil {
+			return all, err
+		}
+		if v.Task.Gold == nil {
+			all = append(all, a)
+		}
+	}
+	return all, nil
 }

@@ -73,12 +73,11 @@ func (c *Config) wire(v *labeling.TaskView, id int) exported {
 		if a.Kind == labeling.KindPostpone {
 			continue
 		}
-		by, err := json.Marshal(map[string]string{"email": a.Annotator})
-		if err != nil {
-			by = nil // a name always marshals
-		}
 		lead := a.Lead.Seconds()
-		one := wireAnnotation{Result: []result{}, CompletedBy: by, WasCancelled: a.Kind == labeling.KindSkip, LeadTime: &lead, CreatedAt: a.At.Format(time.RFC3339Nano)}
+		one := wireAnnotation{Result: []result{}, Annotator: a.Annotator, WasCancelled: a.Kind == labeling.KindSkip, LeadTime: &lead, CreatedAt: a.At.Format(time.RFC3339Nano)}
+		if one.ID = numberOf(a.Comment); one.ID == 0 {
+			one.Comment = a.Comment
+		}
 		if !one.WasCancelled {
 			one.Result = c.encode(&a.Value, text)
 		}
@@ -91,5 +90,14 @@ func (c *Config) wire(v *labeling.TaskView, id int) exported {
 }
 
 func (c *Config) prediction(g *labeling.Prediction, text string) wirePrediction {
-	return wirePrediction{ModelVersion: g.Version, Score: &g.Score, Result: c.encode(&g.Value, text)}
+	return wirePrediction{ModelVersion: versionOf(g), Score: &g.Score, Result: c.encode(&g.Value, text)}
+}
+
+// versionOf names model and version, as the backend does for predictions that it is asked
+// for: Label Studio asks again for what another version guessed.
+func versionOf(g *labeling.Prediction) string {
+	if g.Model == foreignModel || g.Model == "" {
+		return g.Version // as it came
+	}
+	return g.Model + "-" + g.Version
 }

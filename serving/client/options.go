@@ -9,12 +9,17 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+
+	"github.com/millrace-ml/millrace/serving/access"
 )
 
 // Options configure a Client. The zero value is ready.
 type Options struct {
 	// TLS encrypts the connections; nil does not.
 	TLS *tls.Config
+	// Token is a secret of a server that has tokens, of the role client or operator. It is
+	// sent with what adds data, which is what needs one.
+	Token string
 	// Connections to the server, used in turn; default 1, at most 64. More than one helps
 	// where a connection's one reader is the bound, or where a load balancer stands between.
 	Connections int
@@ -94,6 +99,11 @@ func (o *Options) Validate() error {
 	if o.Keepalive < keepaliveMin {
 		wrong("keepalive: %v is below %v, at which servers end the connection", o.Keepalive, keepaliveMin)
 	}
+	if o.Token != "" {
+		if err := access.CheckSecret(o.Token); err != nil {
+			problems = append(problems, err)
+		}
+	}
 	if o.BackoffMax < o.Backoff {
 		wrong("backoff: %v is above its maximum %v", o.Backoff, o.BackoffMax)
 	}
@@ -112,4 +122,12 @@ func (o *Options) Validate() error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// authorized are the call options of what adds data.
+func (o *Options) authorized() []grpc.CallOption {
+	if o.Token == "" {
+		return nil
+	}
+	return []grpc.CallOption{grpc.PerRPCCredentials(access.Bearer(o.Token))}
 }

@@ -75,7 +75,7 @@ func (e *Events) identified() bool {
 func (c *Client) push(ctx context.Context, message *millracev1.PushRequest, safe bool, rows int) (*PushResult, error) {
 	plan := callPlan{name: "push", timeout: c.options.PushTimeout, repeat: safe}
 	result, _, err := call(ctx, c, plan, func(ctx context.Context, l *lane) (*PushResult, error) {
-		m, err := l.features.Push(ctx, message)
+		m, err := l.features.Push(ctx, message, c.options.authorized()...)
 		if err != nil {
 			return nil, err
 		}

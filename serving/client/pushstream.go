@@ -363,7 +363,7 @@ func (s *PushStream) open() (*pushWire, error) {
 	w := &pushWire{owner: s, sent: make(chan *pushBatch, s.options.InFlight), received: make(chan struct{})}
 	w.ctx, w.cancel = context.WithCancelCause(s.ctx)
 	var err error
-	if w.stream, err = s.client.lane().features.StreamPush(w.ctx); err != nil {
+	if w.stream, err = s.client.lane().features.StreamPush(w.ctx, s.client.options.authorized()...); err != nil {
 		w.cancel(nil)
 		return nil, err
 	}

@@ -22,13 +22,13 @@ const bodyBytesMax = 8 << 20
 
 // Routes adds the JSON calls to a mux. Whoever reaches the port may make them, but for a
 // browser that is on a page of another site: it would say what that page wants.
-func (s *Service) Routes(mux *http.ServeMux) {
+func (s *Service) Routes(mux interface{ Handle(string, http.Handler) }) {
 	guard := http.NewCrossOriginProtection()
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusForbidden, map[string]string{"error": "the request comes from a page of another site"})
 	}))
 	mux.Handle("POST /v1/feedback", guard.Handler(http.HandlerFunc(s.jsonSubmit)))
-	mux.HandleFunc("GET /v1/feedback", s.jsonFind)
+	mux.Handle("GET /v1/feedback", http.HandlerFunc(s.jsonFind))
 	mux.Handle("POST /seldon/feedback", guard.Handler(http.HandlerFunc(s.seldonSubmit)))
 }
 

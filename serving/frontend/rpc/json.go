@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	millracev1 "github.com/millrace-ml/millrace/proto/millrace/v1"
+	"github.com/millrace-ml/millrace/serving/access"
 	"github.com/millrace-ml/millrace/serving/frontend"
 )
 
@@ -65,9 +66,9 @@ type jsonReason struct {
 }
 
 // Routes adds the JSON calls to a mux.
-func (s *Service) Routes(mux *http.ServeMux) {
-	mux.HandleFunc("POST /v1/decisions/{decision}", s.jsonDecide)
-	mux.HandleFunc("GET /v1/decisions", s.jsonList)
+func (s *Service) Routes(mux access.Mux) {
+	mux.Handle("POST /v1/decisions/{decision}", http.HandlerFunc(s.jsonDecide))
+	mux.Handle("GET /v1/decisions", http.HandlerFunc(s.jsonList))
 }
 
 func (s *Service) jsonDecide(w http.ResponseWriter, q *http.Request) {
