@@ -132,7 +132,7 @@ func (c *Console) alarmRuns(p *alarmPage) error {
 		return err
 	}
 	for _, run := range all {
-		if started, _ := run.Trigger[triggerAlarm].(string); started != p.ID {
+		if !slices.Contains(orchestrator.AlarmsOf(run.Trigger), p.ID) {
 			continue
 		}
 		found := alarmRun{RunStatus: run}

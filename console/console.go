@@ -64,15 +64,27 @@ type Audit interface {
 
 // Entry is a line of the audit trail.
 type Entry struct {
-	Time   time.Time `json:"time"`
-	Who    string    `json:"who"`
-	Action string    `json:"action"`
+	Time time.Time `json:"time"`
+	// ProjectTime is what the project's clock said, where a replay moves it; else zero. Alarms
+	// have no other time: theirs is in Time.
+	ProjectTime time.Time `json:"project_time,omitzero"`
+
+	Who    string `json:"who"`
+	Action string `json:"action"`
 	// Subject is what it was done to, such as a model; Detail says more.
 	Subject string `json:"subject"`
 	Detail  string `json:"detail,omitempty"`
 	// Link is the page about it, within the console.
 	Link  string `json:"link,omitempty"`
 	Error string `json:"error,omitempty"`
+}
+
+// At is when it was on the project's clock, by which a trail is in order.
+func (e Entry) At() time.Time {
+	if e.ProjectTime.IsZero() {
+		return e.Time
+	}
+	return e.ProjectTime
 }
 
 // Options say what there is to show. Parts that are nil are not there.

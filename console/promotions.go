@@ -24,6 +24,8 @@ type Promotions interface {
 // Promotion is a decision to put a version of a model into service, or not to.
 type Promotion struct {
 	Time time.Time
+	// ProjectTime is what the project's clock said, as of Entry.
+	ProjectTime time.Time
 	// Model, Version and SHA256 say what was decided about; Previous was served before, 0 for
 	// none.
 	Model             string
@@ -33,6 +35,8 @@ type Promotion struct {
 	Promoted bool
 	// By decided, in the Run of a pipeline.
 	By, Run string
+	// Alarm is the id of the alarm that began the run, empty if none did.
+	Alarm string
 	// Verdict is that of the report, Reasons why not; Rollback is how to go back.
 	Verdict  string
 	Reasons  []string
@@ -48,10 +52,12 @@ func (c *Console) promotions() ([]Promotion, error) {
 
 // chainLink is a step on the way from an alarm to its end.
 type chainLink struct {
-	// Kind is alarm, run, evaluation, canary, promotion or cleared.
-	Kind  string
-	Time  time.Time
-	Title string
+	// Kind is alarm, run, labels, evaluation, canary, promotion or cleared.
+	Kind string
+	Time time.Time
+	// ProjectTime is as of Entry.
+	ProjectTime time.Time
+	Title       string
 	// Lines say more; State is good, warn, bad or empty.
 	Lines []string
 	State string
@@ -163,13 +169,15 @@ func runLinks(s *orchestrator.RunStatus) []chainLink {
 	for i := range s.Tasks {
 		t := &s.Tasks[i]
 		_, reported := t.Outputs["report"]
-		canary := strings.Contains(t.Task, "canary")
-		if t.Item != "" || !reported && !canary {
+		canary, labels := strings.Contains(t.Task, "canary"), countsLabels(t)
+		if t.Item != "" || !reported && !canary && !labels {
 			continue
 		}
 		l := chainLink{Kind: "evaluation", Time: t.Ended, Title: t.Task, State: stateOf(t.Status), Link: link, Lines: []string{valuesLine(t), t.Error}}
 		if canary {
 			l.Kind = "canary"
+		} else if labels {
+			l.Kind = "labels"
 		}
 		if reported {
 			l.Link = link + "/report/" + pathEscape(t.Name())
@@ -177,6 +185,16 @@ func runLinks(s *orchestrator.RunStatus) []chainLink {
 		links = append(links, l)
 	}
 	return links
+}
+
+// countsLabels says whether a task tells who gave the labels that were learned from.
+func countsLabels(t *orchestrator.TaskStatus) bool {
+	for name := range t.Values {
+		if strings.HasPrefix(name, "from_") {
+			return true
+		}
+	}
+	return false
 }
 
 // valuesLine are what a task says of itself, in order of names.
@@ -200,10 +218,14 @@ func stateOf(s orchestrator.Status) string {
 }
 
 func promotionLink(p *Promotion) chainLink {
-	l := chainLink{Kind: "promotion", Time: p.Time, Link: "/console/models/" + pathEscape(p.Model), State: "good"}
+	by := "by " + p.By
+	if p.Alarm != "" {
+		by += " " + p.Alarm
+	}
+	l := chainLink{Kind: "promotion", Time: p.Time, ProjectTime: p.ProjectTime, Link: "/console/models/" + pathEscape(p.Model), State: "good"}
 	if p.Promoted {
 		l.Title = fmt.Sprintf("%s version %d", p.Model, p.Version)
-		l.Lines = []string{"verdict " + p.Verdict + ", by " + p.By}
+		l.Lines = []string{"verdict " + p.Verdict + ", " + by}
 		if p.Previous > 0 {
 			l.Lines = append(l.Lines, fmt.Sprintf("in place of version %d", p.Previous))
 		}
@@ -213,6 +235,6 @@ func promotionLink(p *Promotion) chainLink {
 		return l
 	}
 	l.Kind, l.Title, l.State = "kept", p.Model+" stays as it is", "warn"
-	l.Lines = append([]string{"by " + p.By}, p.Reasons...)
+	l.Lines = append([]string{by}, p.Reasons...)
 	return l
 }

@@ -169,7 +169,7 @@ func (e *engine) stage(w *work, p part, s *TaskStatus, dir string) (*Call, error
 		return nil, err
 	}
 	c := &Call{
-		Pipeline: w.run.Pipeline, Run: w.run.ID, Task: w.task.Name, Attempt: s.Attempt, Item: p.item, Partition: w.run.Partition, Key: s.Key,
+		Pipeline: w.run.Pipeline, Run: w.run.ID, Task: w.task.Name, Attempt: s.Attempt, Item: p.item, Partition: w.run.Partition, Trigger: w.run.Trigger, Key: s.Key,
 		Inputs: map[string]string{}, InputDigests: map[string]string{}, Outputs: map[string]string{}, Work: filepath.Join(dir, "tmp"),
 	}
 	for _, d := range []string{"out", "tmp"} {

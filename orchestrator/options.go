@@ -34,6 +34,10 @@ type Options struct {
 	// Observe is told what happens; nil for nobody. It returns soon and does not call the
 	// runner; many goroutines may call it.
 	Observe func(Event)
+	// Hold is asked before a run begins that a trigger asked for, by what the run would know: while
+	// it says so the run waits, and with it those behind it. Serve asks again at each look; nil
+	// holds none. It returns soon and does not call the runner.
+	Hold func(trigger map[string]any) bool
 	// Look is how often files that are triggers, and requests to cancel, are looked for; 0 is
 	// a quarter of a second.
 	Look time.Duration

@@ -23,7 +23,8 @@ type record struct {
 	// of recordClose
 	Status Status `json:"status,omitempty"`
 	Error  string `json:"error,omitempty"`
-	// of recordFired, see fired
+	// of recordFired, see fired; of recordRun the trigger whose run this is, which asks for it no
+	// more
 	Pipeline string `json:"pipeline,omitempty"`
 	Trigger  string `json:"trigger,omitempty"`
 	Count    int    `json:"count,omitempty"`
@@ -97,6 +98,9 @@ func (s *state) apply(r *record) error {
 			s.order = append(s.order, run.ID)
 		}
 		s.runs[run.ID] = run
+		if r.Pipeline != "" {
+			s.answer(firedKey{r.Pipeline, r.Trigger}, run)
+		}
 		return nil
 	}
 	run := s.runs[r.Run]
@@ -113,6 +117,15 @@ func (s *state) apply(r *record) error {
 		return fmt.Errorf("%w: kind %q", errRecord, r.Kind)
 	}
 	return nil
+}
+
+// answer notes that the run is there which a trigger asked for.
+func (s *state) answer(key firedKey, run *RunStatus) {
+	f := s.fired[key]
+	if f.pending = ""; !run.Status.Ended() { // one that was withdrawn never began
+		f.time = run.Started
+	}
+	s.fired[key] = f
 }
 
 // put sets the status of a task.

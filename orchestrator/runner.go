@@ -177,6 +177,8 @@ type RunOptions struct {
 	Only []string
 	// begun is called once the run is written down.
 	begun func()
+	// asked is the trigger whose run this is, which says what the run knows; nil for others.
+	asked *firedKey
 }
 
 var runPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+@=-]{0,199}$`)
@@ -200,6 +202,11 @@ func (r *Runner) Run(ctx context.Context, name string, o RunOptions) (*RunStatus
 			if o.begun != nil {
 				o.begun()
 			}
+			if o.asked != nil {
+				if err := r.forgetAsked(*o.asked); err != nil {
+					return known, err
+				}
+			}
 			return r.again(ctx, p, known)
 		}
 	}
@@ -208,6 +215,9 @@ func (r *Runner) Run(ctx context.Context, name string, o RunOptions) (*RunStatus
 		return nil, err
 	}
 	return r.drive(ctx, p, run, func() error {
+		if o.asked != nil {
+			return r.beginAsked(run, *o.asked)
+		}
 		err := r.record(record{Kind: recordRun, Run: run.ID, Time: run.Started, Begin: run}, true)
 		if err == nil && o.begun != nil {
 			o.begun()

@@ -4,7 +4,6 @@ package orchestrator
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -39,7 +38,7 @@ type lane struct {
 	p       *pipeline.Pipeline
 	last    time.Time // of the schedule, that was put into the queue
 	queue   []job
-	asked   map[firedKey]string // what triggers asked for, that is in the queue
+	asked   map[firedKey]string // ids of runs that triggers asked for, that were put into the queue
 	running string              // a run's id
 }
 
@@ -139,6 +138,14 @@ func (s *server) step(ctx context.Context, now time.Time) (next time.Time, err e
 			}
 			sooner(at)
 		}
+		held, err := s.held(l)
+		if err != nil {
+			return next, err
+		}
+		if held {
+			sooner(now.Add(s.r.options.Look))
+			continue
+		}
 		s.start(ctx, l)
 	}
 	if now.After(s.collect) && s.running == 0 {
@@ -200,22 +207,35 @@ func (s *server) due(l *lane, now time.Time) error {
 func (s *server) asked(l *lane, t pipeline.Trigger, now time.Time) (at time.Time, err error) {
 	key := triggerKey(l.p, t)
 	f := s.r.firedOf(key)
-	if f.pending == "" || l.asked[key] == f.pending || len(l.queue) >= queueMax {
+	if f.pending == "" || len(l.queue) >= queueMax {
 		return at, nil
 	}
 	if wait := f.time.Add(t.AtMost); !f.time.IsZero() && now.Before(wait) {
 		return wait, nil
 	}
-	var run pendingRun
-	if err := json.Unmarshal([]byte(f.pending), &run); err != nil {
+	run, err := f.run()
+	if err != nil {
 		return at, fmt.Errorf("trigger of pipeline %s: %w", l.p.Name, err)
 	}
-	l.asked[key] = f.pending
-	l.queue = append(l.queue, job{o: RunOptions{
-		Run: fmt.Sprintf("%s.%s.%s", l.p.Name, t.On, run.Time.Format("20060102T150405.000000000Z")), Time: run.Time, Trigger: run.Payload,
-		begun: func() { _ = s.r.begun(key, f.pending) }, // if not, the run is asked for again, and known
-	}})
+	id := askedID(l.p, t.On, run.Time)
+	if l.asked[key] == id {
+		return at, nil
+	}
+	l.asked[key] = id
+	l.queue = append(l.queue, job{o: RunOptions{Run: id, Time: run.Time, asked: &key}})
 	return at, nil
+}
+
+// held says whether the next run of a lane has to wait.
+func (s *server) held(l *lane) (bool, error) {
+	if s.r.options.Hold == nil || l.running != "" || len(l.queue) == 0 || l.queue[0].o.asked == nil {
+		return false, nil
+	}
+	asked, err := s.r.firedOf(*l.queue[0].o.asked).run()
+	if err != nil || asked == nil { // withdrawn: it is not begun
+		return false, err
+	}
+	return s.r.options.Hold(asked.trigger()), nil
 }
 
 // start begins the next run of a lane, if none goes on.
@@ -237,7 +257,7 @@ func (s *server) start(ctx context.Context, l *lane) {
 		} else {
 			_, err = s.r.Run(ctx, l.p.Name, j.o)
 		}
-		if err != nil && s.r.options.Observe != nil {
+		if err != nil && !errors.Is(err, errWithdrawn) && s.r.options.Observe != nil {
 			s.r.options.Observe(Event{Run: l.running, Pipeline: l.p.Name, Error: err.Error()})
 		}
 		s.ended <- l

@@ -92,6 +92,7 @@ type Call struct {
 	Attempt             int // from 1
 	Item                any // of a task with foreach, else nil
 	Partition           Partition
+	Trigger             map[string]any    // what began the run, to be read only
 	Inputs              map[string]string // paths, to be read only
 	InputDigests        map[string]string
 	Outputs             map[string]string // paths to write to: nothing is there yet

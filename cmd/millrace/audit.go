@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/millrace-ml/millrace/console"
 )
@@ -29,11 +30,16 @@ const auditLineMax = 1 << 20
 // auditTrail is the trail of a project: all these files, as one list.
 type auditTrail struct {
 	state string
-	mu    sync.Mutex // one line is written at a time
+	// now is the project's clock where a replay moves it, else nil.
+	now func() time.Time
+	mu  sync.Mutex // one line is written at a time
 }
 
 // Append implements console.Audit.
 func (a *auditTrail) Append(e console.Entry) error {
+	if a.now != nil && e.ProjectTime.IsZero() {
+		e.ProjectTime = a.now().UTC()
+	}
 	text, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -72,7 +78,7 @@ func (a *auditTrail) Entries(limit int) ([]console.Entry, error) {
 	for i := range alarms {
 		all = append(all, alarmEntry(&alarms[i]))
 	}
-	slices.SortStableFunc(all, func(x, y console.Entry) int { return y.Time.Compare(x.Time) })
+	slices.SortStableFunc(all, func(x, y console.Entry) int { return y.At().Compare(x.At()) })
 	return all[:min(limit, len(all))], nil
 }
 
@@ -98,11 +104,14 @@ func (a *auditTrail) changes() ([]console.Entry, error) {
 
 // entry is a decision of a pipeline as a line of the trail.
 func (p *promotion) entry() console.Entry {
-	e := console.Entry{Time: p.Time, Who: p.By, Action: p.Decision, Subject: p.Model, Link: "/console/audit/promotions/" + p.Run}
+	e := console.Entry{Time: p.Time, ProjectTime: p.ProjectTime, Who: p.By, Action: p.Decision, Subject: p.Model, Link: "/console/audit/promotions/" + p.Run}
 	if p.Decision == decisionPromoted {
 		e.Detail = fmt.Sprintf("version %d, verdict %s; to go back: %s", p.Version, p.Verdict, cmp.Or(p.Rollback, "there was none before"))
 	} else {
 		e.Detail = strings.Join(p.Reasons, "; ")
+	}
+	if p.Alarm != "" {
+		e.Detail += "; because of the alarm " + p.Alarm
 	}
 	return e
 }

@@ -109,7 +109,7 @@ func TestRolloutsFile(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		r, err := openRollouts(dir, nil, nil, slog.New(slog.DiscardHandler))
+		r, err := openRollouts(&auditTrail{state: dir}, nil, nil, slog.New(slog.DiscardHandler))
 		if want == "" && (err != nil || len(r.list()) != 0) || want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path)) {
 			t.Errorf("%s: %v", text, err)
 		}

@@ -42,7 +42,7 @@ func (h *headlessDemo) followInBrowser(t *testing.T, version string) {
 	page.Go(t, site+runPage) // a report is a document by itself, without links
 	page.Click(t, `a[href=`+quoted(chainPage)+`]`)
 	on(chainPage)
-	for _, kind := range []string{"alarm", "run", "evaluation", "canary", "promotion"} {
+	for _, kind := range []string{"alarm", "run", "labels", "evaluation", "canary", "promotion"} {
 		page.Wait(t, `[...document.querySelectorAll(".chain .kind")].some((k) => k.textContent === `+quoted(kind)+`)`)
 	}
 	page.Check(t, "demo-promotion")

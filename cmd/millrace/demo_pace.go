@@ -15,6 +15,7 @@ import (
 type demoPacing struct {
 	day   int
 	began time.Time // of the day, real
+	busy  int       // days that began since the pipeline did which runs
 }
 
 const (
@@ -26,6 +27,10 @@ const (
 	// paceBusy is the shortest day while a pipeline runs: a training that takes some seconds
 	// is to be over within some days.
 	paceBusy = 500 * time.Millisecond
+	// paceSlow is the shortest day once a pipeline runs for paceDays, which are enough for a canary:
+	// on a machine that is slow the world does not change while a challenger is made for it.
+	paceSlow = 4 * time.Second
+	paceDays = 4
 	// paceLook is how often to look again.
 	paceLook = 5 * time.Millisecond
 )
@@ -46,13 +51,19 @@ func (d *demo) before(ctx context.Context, at int64) {
 		}
 	}
 	d.pacing.day, d.pacing.began = day, time.Now()
+	if d.pacing.busy++; !d.busy.Load() {
+		d.pacing.busy = 0
+	}
 }
 
 func (d *demo) hold(ctx context.Context) {
-	limit := time.Now().Add(paceWait)
+	limit, least := time.Now().Add(paceWait), paceBusy
+	if d.pacing.busy >= paceDays {
+		least = paceSlow
+	}
 	for ctx.Err() == nil && time.Now().Before(limit) {
 		behind := d.up.parts.monitors.lag() > paceBehind
-		hurried := d.busy.Load() && time.Since(d.pacing.began) < paceBusy
+		hurried := d.busy.Load() && time.Since(d.pacing.began) < least
 		if !behind && !hurried {
 			return
 		}
@@ -145,7 +156,7 @@ func (d *demo) over() (bool, error) {
 		}
 		return false, nil
 	}
-	if c, ok := d.chapter(); ok && c.recovery.Key != "" {
+	if c, ok := d.improved(); ok && c.recovery.Key != "" {
 		return true, d.summary(day)
 	}
 	if day > d.options.daysMax {
@@ -176,7 +187,7 @@ func (d *demo) missing(bound string) error {
 func (d *demo) summary(day int) error {
 	counts := d.counts()
 	text := fmt.Sprintf("demo: %d days, %d decisions, %d outcomes", day, counts.Decisions, counts.Outcomes)
-	if c, ok := d.chapter(); ok && c.promotion.Key != "" {
+	if c, ok := d.improved(); ok {
 		before, at, after, _ := c.quality(d)
 		text += fmt.Sprintf("; alarm %d days after the change; AUC %s before, %s at the change, %s after; version %d promoted",
 			d.dayOf(c.alarm.Time)-d.dayOf(c.change.Time), figure(before), figure(at), figure(after), c.promotion.Version)

@@ -239,7 +239,7 @@ func (d *demo) firstModel(ctx context.Context, p *project, stderr io.Writer) (er
 		return err
 	}
 	began := time.Now()
-	host := &taskHost{project: p, by: "demo"}
+	host := &taskHost{project: p, by: "demo", now: d.world.begin}
 	files, err := loadPipelines(p.Dir, p.Pipelines)
 	if err != nil {
 		return pipelineMistake(err)

@@ -226,38 +226,65 @@ func (d *demo) last(since time.Time, kinds ...string) (storyEvent, bool) {
 	return storyEvent{}, false
 }
 
-// chapter is the last change of the world, and what came of it so far; ok is false before
-// the first.
+// chapter is the last change of the world, and what came of it so far; next is the change
+// after it, if there is one.
 type chapter struct {
-	change, alarm, promotion, recovery storyEvent
-	raised                             int // critical alarms since the change that are not cleared
+	change, alarm, promotion, recovery, next storyEvent
+	raised                                   int // critical alarms since the change that are not cleared
 }
 
+// chapter is that of the last change, or of the one before, whose promotion has not shown
+// yet what it brought; ok is false before the first.
 func (d *demo) chapter() (c chapter, ok bool) {
-	if c.change, ok = d.last(time.Time{}, storyPattern); !ok {
-		return c, false
+	before, c, ok := d.chapters()
+	if before.awaited(d) {
+		return before, ok
 	}
+	return c, ok
+}
+
+// improved is the last chapter with a promotion.
+func (d *demo) improved() (c chapter, ok bool) {
+	before, c, _ := d.chapters()
+	if c.promotion.Key == "" {
+		c = before
+	}
+	return c, c.promotion.Key != ""
+}
+
+// chapters are the last two; ok is false before the first.
+func (d *demo) chapters() (before, c chapter, ok bool) {
 	open := map[string]bool{}
 	for _, e := range d.story.all() {
-		if e.Time.Before(c.change.Time) {
-			continue
-		}
 		if id, cleared := strings.CutPrefix(e.Key, "cleared "); cleared {
 			delete(open, id)
 		} else if e.Kind == storyAlarm && e.Critical {
 			open[e.Alarm] = true
 		}
-		c.raised = len(open)
 		switch {
-		case e.Kind == storyAlarm && e.Critical && c.alarm.Key == "":
+		case e.Kind == storyPattern:
+			before, c, ok = c, chapter{change: e}, true
+			before.next = e
+			clear(open)
+		case !ok:
+		case e.Kind == storyRecovery && before.awaited(d):
+			before.recovery = e
+		case e.Kind == storyRecovery && c.recovery.Key == "":
+			c.recovery = e
+		case e.Kind == storyAlarm && e.Critical && c.alarm.Key == "" && !e.Time.Before(c.change.Time):
 			c.alarm = e
 		case e.Kind == storyPromotion && c.alarm.Key != "" && c.promotion.Key == "":
 			c.promotion = e
-		case e.Kind == storyRecovery && c.recovery.Key == "":
-			c.recovery = e
 		}
+		c.raised = len(open)
 	}
-	return c, true
+	return before, c, ok
+}
+
+// awaited says that the outcomes of enough days between the promotion and the next change are
+// about to be known.
+func (c *chapter) awaited(d *demo) bool {
+	return c.promotion.Key != "" && c.recovery.Key == "" && d.dayOf(c.next.Time)-d.dayOf(c.promotion.Time)-1 >= demoRecoveryDays
 }
 
 // mean is the mean quality of the days in [from, to), and how many of them are known.
@@ -287,7 +314,11 @@ func (c *chapter) quality(d *demo) (before, at, after float64, known int) {
 	}
 	at, _ = d.mean(change, end)
 	if c.promotion.Key != "" {
-		after, known = d.mean(end+1, math.MaxInt)
+		until := math.MaxInt
+		if c.next.Key != "" {
+			until = d.dayOf(c.next.Time)
+		}
+		after, known = d.mean(end+1, until)
 	}
 	return before, at, after, known
 }

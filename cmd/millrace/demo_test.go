@@ -8,18 +8,26 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/millrace-ml/millrace/console"
 	"github.com/millrace-ml/millrace/evaluation/monitor"
 	"github.com/millrace-ml/millrace/featurestore/column"
 	"github.com/millrace-ml/millrace/featurestore/definition"
+	"github.com/millrace-ml/millrace/orchestrator"
+	"github.com/millrace-ml/millrace/orchestrator/artifact"
+	"github.com/millrace-ml/millrace/training"
 )
 
 func TestDemoFlags(t *testing.T) {
@@ -262,14 +270,89 @@ func (h *headlessDemo) checkRecords(version int64) {
 	}
 	for _, p := range all {
 		if p.Version == version && p.Decision == decisionPromoted {
-			if !strings.Contains(p.Run, demoRetrain) {
-				h.t.Errorf("version %d was promoted by run %s", version, p.Run)
+			if !strings.Contains(p.Run, demoRetrain) || p.By != "alarm" || raised[p.Alarm] == 0 {
+				h.t.Errorf("version %d was promoted by run %s, by %s %s", version, p.Run, p.By, p.Alarm)
 			}
+			h.checkLearned(p.Run)
+			h.checkTrail(&p)
 			return
 		}
 	}
 	h.t.Errorf("version %d is not among the promotions: %+v", version, all)
 }
+
+// learnedRow is what a row of a challenger's training set says of its label.
+type learnedRow struct {
+	Source string  `parquet:"label_source,optional"`
+	Status string  `parquet:"label_status,optional"`
+	Mature bool    `parquet:"mature,optional"`
+	Part   string  `parquet:"part,optional"`
+	Number float64 `parquet:"label_number,optional"`
+	Fraud  bool    `parquet:"is_fraud,optional"`
+}
+
+// checkLearned reads what the challenger learned from: labels that people gave are in it, what
+// has no outcome yet is not taken for genuine, and what judges is mature.
+func (h *headlessDemo) checkLearned(run string) {
+	h.t.Helper()
+	dir := filepath.Join(h.dir, "state", "pipelines")
+	status, err := orchestrator.NewView(dir).Status(run)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	objects, err := artifact.Open(dir)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	task := status.Task("outcomes")
+	rows, err := parquet.ReadFile[learnedRow](filepath.Join(objects.Path(task.Outputs["dataset"].Digest), training.DataFile))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	people, early, past := int64(0), int64(0), int64(0)
+	for i := range rows {
+		r := &rows[i]
+		if r.Fraud != (r.Number == 1) || r.Status != "observed" && r.Status != "silent" || !r.Mature && r.Status != "observed" || !r.Mature && r.Part == training.PartTest {
+			h.t.Fatalf("row %d: %+v", i, r)
+		}
+		if r.Source == "reviewer" && r.Part != partNone {
+			people++
+		}
+		if !r.Mature && r.Part != partNone {
+			early++
+		}
+		if r.Source == historySource && r.Part == training.PartTrain {
+			past++
+		}
+	}
+	h.t.Logf("it learned from %d rows: %d labels of people, %d of them early", len(rows), people, early)
+	if past == 0 || task.Values[fromPrefix+historySource] != past {
+		h.t.Errorf("%d rows of history; the task says %v", past, task.Values)
+	}
+	if people == 0 || task.Values[demoReviewed] != people || task.Values["early"] != early {
+		h.t.Errorf("%d labels of people, %d early ones; the task says %v", people, early, task.Values)
+	}
+}
+
+// checkTrail: in the trail the promotion is behind the alarm that led to it.
+func (h *headlessDemo) checkTrail(p *promotion) {
+	h.t.Helper()
+	all, err := (&auditTrail{state: filepath.Join(h.dir, "state")}).Entries(auditAll)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	slices.Reverse(all)
+	at := func(link string) int {
+		return slices.IndexFunc(all, func(e console.Entry) bool { return e.Link == link })
+	}
+	alarm := at("/console/monitors/" + demoMonitor + "/alarms?id=" + url.QueryEscape(p.Alarm))
+	if promoted := at("/console/audit/promotions/" + p.Run); alarm < 0 || promoted < alarm {
+		h.t.Errorf("entry %d of the trail is the alarm, %d the promotion", alarm, promoted)
+	}
+}
+
+// auditAll is more entries than a test has.
+const auditAll = 100_000
 
 // tellOnFailure logs what helps to find out why.
 func (h *headlessDemo) tellOnFailure() {
@@ -348,6 +431,44 @@ func TestDemoHeadline(t *testing.T) {
 		}
 		if got := d.headline(now); !strings.Contains(got, step.want) {
 			t.Errorf("day %d: %q does not say %q", step.day, got, step.want)
+		}
+	}
+}
+
+// TestDemoChapter: a promotion shortly before the world changes again is judged by the days
+// between, if they are enough, and the story goes on with the next change then.
+func TestDemoChapter(t *testing.T) {
+	start := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	for _, promoted := range []int{20, 38, 39} {
+		d := &demo{world: demoWorld{Start: start}}
+		d.story.mu.known, d.story.mu.days = map[string]bool{}, map[int]storyDay{}
+		tell := func(day int, kind string) {
+			d.story.rememberLocked(storyEvent{Key: fmt.Sprint(kind, day), Time: start.AddDate(0, 0, day-1), Kind: kind, Critical: true})
+		}
+		tell(14, storyPattern)
+		tell(16, storyAlarm)
+		tell(promoted, storyPromotion)
+		tell(42, storyPattern)
+		tell(50, storyAlarm)
+		for day := range 60 {
+			d.story.day(day, 0, 0.9, 0.9)
+		}
+		c, ok := d.chapter()
+		if enough := 42-promoted-1 >= demoRecoveryDays; !ok || (d.dayOf(c.change.Time) == 14) != enough || (c.promotion.Key != "") != enough {
+			t.Errorf("promoted on day %d: the chapter is %+v", promoted, c)
+			continue
+		} else if !enough {
+			continue
+		}
+		if _, _, _, known := c.quality(d); known != 42-promoted-1 {
+			t.Errorf("promoted on day %d: %d days show it", promoted, known)
+		}
+		tell(51, storyRecovery)
+		if c, ok := d.improved(); !ok || d.dayOf(c.change.Time) != 14 || c.recovery.Key == "" {
+			t.Errorf("promoted on day %d: what improved is %+v", promoted, c)
+		}
+		if c, _ = d.chapter(); d.dayOf(c.change.Time) != 42 || c.alarm.Key == "" || c.recovery.Key != "" {
+			t.Errorf("promoted on day %d: then the chapter is %+v", promoted, c)
 		}
 	}
 }

@@ -61,6 +61,8 @@ const (
 	// demoMonitor and demoWindow name what quality is read from.
 	demoMonitor = "fraud"
 	demoWindow  = monitor.Duration(24 * time.Hour)
+	// demoReviewed is the value of a task that counts the labels of people.
+	demoReviewed = fromPrefix + "reviewer"
 )
 
 // run watches until ctx ends, or the demo does. A nil demo waits for ctx.
@@ -229,6 +231,20 @@ func causeOf(r *orchestrator.RunStatus) string {
 	return ""
 }
 
+// learnt says how many labels of people a run learned from or judged by.
+func (w *demoWatch) learnt(run string) string {
+	r, err := w.runs.Status(run)
+	if err != nil {
+		return ""
+	}
+	for i := range r.Tasks {
+		if n, ok := r.Tasks[i].Values[demoReviewed].(int64); ok {
+			return fmt.Sprintf(", and learned from %d labels that people gave", n)
+		}
+	}
+	return ""
+}
+
 func (w *demoWatch) promotions(now time.Time) error {
 	all, err := readPromotions(w.d.up.project.State)
 	if err != nil {
@@ -240,7 +256,7 @@ func (w *demoWatch) promotions(now time.Time) error {
 		}
 		e := storyEvent{Key: "promotion " + p.Run, Time: now, Link: "/console/audit/promotions/" + url.PathEscape(p.Run), Kind: storyKept, Version: p.Version}
 		if p.Decision == decisionPromoted {
-			e.Kind, e.Text = storyPromotion, fmt.Sprintf("version %d of %s is promoted: it passed its gates against version %d", p.Version, p.Model, p.Previous)
+			e.Kind, e.Text = storyPromotion, fmt.Sprintf("version %d of %s is promoted: it passed its gates against version %d%s", p.Version, p.Model, p.Previous, w.learnt(p.Run))
 		} else {
 			e.Text = fmt.Sprintf("the challenger does not pass, version %d goes on", w.d.servedVersion())
 			if len(p.Reasons) > 0 {

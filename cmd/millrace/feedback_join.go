@@ -147,19 +147,30 @@ func (f *joinFlags) moments(p *project) error {
 	if f.options.AsOf != 0 {
 		return nil
 	}
-	f.options.AsOf = time.Now().UnixMicro()
+	at, err := p.replayedTo()
+	if err != nil {
+		return fmt.Errorf("%w; give --as-of", err)
+	}
+	if at.IsZero() {
+		at = time.Now()
+	}
+	f.options.AsOf = at.UnixMicro()
+	return nil
+}
+
+// replayedTo is where a project's replay came to, zero for a project without one.
+func (p *project) replayedTo() (time.Time, error) {
 	data, err := os.ReadFile(filepath.Join(p.State, "replay.json"))
 	if p.Replay == nil || errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return time.Time{}, nil
 	} else if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	var last replayed
 	if err := json.Unmarshal(data, &last); err != nil {
-		return fmt.Errorf("%s: how far the replay came: %w; give --as-of", p.State, err)
+		return time.Time{}, fmt.Errorf("%s: how far the replay came: %w", p.State, err)
 	}
-	f.options.AsOf = last.At.UnixMicro()
-	return nil
+	return last.At, nil
 }
 
 func explainJoin(err error) error {
@@ -174,6 +185,7 @@ type joiner struct {
 	flags    *joinFlags
 	progress *progress
 	vectors  *vectorColumns // nil without
+	set      *setRows       // nil but for a training set, which has vectors
 	out      tableWriter
 	result   joined
 }
@@ -211,6 +223,9 @@ func (j *joiner) rows(ctx context.Context, w io.Writer) (err error) {
 	if j.vectors != nil {
 		extra, f.options.Columns = j.vectors.columns, groundtruth.VectorColumns()
 	}
+	if j.set != nil {
+		extra = slices.Concat(extra, j.set.columns)
+	}
 	switch outputKind(f.output) {
 	case ".jsonl":
 		j.out, err = table.NewJSONLines(w, extra)
@@ -223,19 +238,17 @@ func (j *joiner) rows(ctx context.Context, w io.Writer) (err error) {
 		return err
 	}
 	j.result = joined{Output: f.output, Label: f.options.Label.Name, AsOf: formatMicros(f.options.AsOf), Statuses: map[string]int64{}}
-	_, err = groundtruth.Export(ctx, f.options, j)
+	if j.set != nil {
+		err = j.set.addHistory(ctx, j)
+	}
+	if err == nil {
+		_, err = groundtruth.Export(ctx, f.options, j)
+	}
 	return errors.Join(err, j.out.Close())
 }
 
 // WriteRow implements groundtruth.RowWriter.
 func (j *joiner) WriteRow(r *groundtruth.Row) error {
-	if j.result.Rows++; j.result.Rows%1024 == 0 {
-		j.progress.set("joining "+j.result.Label, j.result.Rows, 0)
-	}
-	j.result.Statuses[r.Label.Status.String()]++
-	if r.Label.Contradicted {
-		j.result.Contradicted++
-	}
 	if j.vectors != nil {
 		known, err := j.vectors.decode(r)
 		if err != nil {
@@ -244,6 +257,18 @@ func (j *joiner) WriteRow(r *groundtruth.Row) error {
 		if !known {
 			j.result.OtherVectors++
 		}
+		if j.set != nil {
+			if keep, err := j.set.fill(r, known); err != nil || !keep {
+				return err
+			}
+		}
+	}
+	if j.result.Rows++; j.result.Rows%1024 == 0 {
+		j.progress.set("joining "+j.result.Label, j.result.Rows, 0)
+	}
+	j.result.Statuses[r.Label.Status.String()]++
+	if r.Label.Contradicted {
+		j.result.Contradicted++
 	}
 	return j.out.WriteRow(r)
 }

@@ -106,6 +106,11 @@ func (o *pipelineOptions) open() (*taskHost, *pipeline.File, error) {
 		return nil, nil, err
 	}
 	host := &taskHost{project: p, by: decidedBy(), workers: o.workers, token: token}
+	if at, err := p.replayedTo(); err != nil {
+		return nil, nil, err
+	} else if !at.IsZero() {
+		host.now = func() time.Time { return at }
+	}
 	return host, all, nil
 }
 
@@ -681,7 +686,6 @@ earlier process left go on first. millrace up does the same beside serving.`,
 			if err != nil {
 				return pipelineMistake(err)
 			}
-			host.by = "" // the pipeline itself
 			options := o.runnerOptions(host, file)
 			options.Observe = func(e orchestrator.Event) { reportEvent(cmd.ErrOrStderr(), e) }
 			runner, err := openRunner(cmd.Context(), options)

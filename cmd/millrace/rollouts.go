@@ -77,11 +77,11 @@ type savedRollouts struct {
 }
 
 // openRollouts reads what ran at the last end.
-func openRollouts(state string, front *frontend.Frontend, models *repository.Repository, log *slog.Logger) (*rollouts, error) {
-	r := &rollouts{state: state, front: front, models: models, audit: &auditTrail{state: state}, log: log}
+func openRollouts(trail *auditTrail, front *frontend.Frontend, models *repository.Repository, log *slog.Logger) (*rollouts, error) {
+	r := &rollouts{state: trail.state, front: front, models: models, audit: trail, log: log}
 	r.outcomes.now = time.Now
 	r.mu.saved = map[string]*savedRollout{}
-	path := filepath.Join(state, rolloutsFile)
+	path := filepath.Join(r.state, rolloutsFile)
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/millrace-ml/millrace/featurestore/dataset"
 	"github.com/millrace-ml/millrace/featurestore/definition"
@@ -35,8 +36,10 @@ type taskHost struct {
 	log *offline.Log
 	// dry keeps promote from changing anything: for trying a pipeline in CI.
 	dry bool
-	// by is who or what runs the pipeline, for records of decisions.
+	// by is who runs the pipeline, for records of decisions in runs that no trigger began.
 	by string
+	// now is the project's clock where a replay moves it, else nil.
+	now func() time.Time
 	// workers bounds the goroutines of a task; 0 is one for each core.
 	workers int
 	// server is the gRPC address of the project's server; empty is what the project says.

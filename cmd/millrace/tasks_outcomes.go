@@ -8,8 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/millrace-ml/millrace/orchestrator"
+	"github.com/millrace-ml/millrace/serving/frontend/policy"
+	"github.com/millrace-ml/millrace/training"
 )
 
 // outcomesWith is what an outcomes task is told.
@@ -25,6 +29,18 @@ type outcomesWith struct {
 	Early      bool `json:"early"`
 	Unlabelled bool `json:"unlabelled"`
 	PlainOnly  bool `json:"plain_only"`
+	// Dataset asks for a training set in place of the table.
+	Dataset *outcomesSet `json:"dataset"`
+}
+
+func (w *outcomesWith) validate() error {
+	if w.Dataset == nil {
+		return nil
+	}
+	if w.Early || w.Unlabelled || w.PlainOnly {
+		return errors.New("with.dataset: a training set has labels and features, and takes early labels from early_from alone: leave out early, unlabelled and plain_only")
+	}
+	return w.Dataset.validate()
 }
 
 // outcomesFile is what an outcomes task writes.
@@ -33,10 +49,17 @@ const outcomesFile = "outcomes.parquet"
 func (h *taskHost) outcomesKind() orchestrator.Kind {
 	return orchestrator.Kind{
 		Name: "outcomes", Doc: "writes decisions with the features that the model saw and what became of them, as known at an instant", Version: taskVersion,
-		Outputs: []orchestrator.Port{{Name: "rows", File: outcomesFile, Doc: "a row for each decision, as feedback join writes it"}},
+		Inputs: []orchestrator.Port{{Name: "history", Optional: true, Doc: "a training set of the same features, of before anything was decided, to learn from besides"}},
+		Outputs: []orchestrator.Port{
+			{Name: "rows", File: outcomesFile, Optional: true, Doc: "a row for each decision, as feedback join writes it"},
+			{Name: "dataset", Optional: true, Doc: "in its place, where with.dataset asks for it: a folder with " + training.DataFile + " and its manifest"},
+		},
 		Decode: func(with []byte) (orchestrator.Task, error) {
 			var w outcomesWith
 			if err := decodeWith(with, &w); err != nil {
+				return nil, err
+			}
+			if err := w.validate(); err != nil {
 				return nil, err
 			}
 			return orchestrator.TaskFunc(func(ctx context.Context, c *orchestrator.Call) error { return h.outcomes(ctx, c, &w) }), nil
@@ -59,6 +82,12 @@ func (h *taskHost) outcomesKind() orchestrator.Kind {
 // outcomes joins as `millrace feedback join` does.
 func (h *taskHost) outcomes(ctx context.Context, c *orchestrator.Call, w *outcomesWith) (err error) {
 	f := joinFlags{label: w.Label, output: c.Outputs["rows"], vectors: !w.PlainOnly}
+	if w.Dataset != nil {
+		if err := os.Mkdir(c.Outputs["dataset"], 0o755); err != nil {
+			return err
+		}
+		f.output, f.options.EarlyFrom = filepath.Join(c.Outputs["dataset"], training.DataFile), w.Dataset.EarlyFrom
+	}
 	f.options.Model, f.options.MatureOnly, f.options.LabelledOnly = w.Model, !w.Early, !w.Unlabelled
 	if f.from, f.to, err = w.parse(); err != nil {
 		return err
@@ -90,10 +119,31 @@ func (h *taskHost) outcomes(ctx context.Context, c *orchestrator.Call, w *outcom
 			return err
 		}
 	}
+	if w.Dataset != nil {
+		at := slices.IndexFunc(policies, func(p *policy.Policy) bool { return p.Name == f.options.Label.Decision })
+		if j.set, err = newSetRows(w.Dataset, f.options.Label, policies[at], f.options.AsOf); err != nil {
+			return fmt.Errorf("%w: %w", orchestrator.ErrPermanent, err)
+		}
+		if history := c.Inputs["history"]; history != "" {
+			if j.set.history, err = dataPath(history); err != nil {
+				return err
+			}
+		}
+	}
 	if err := j.write(ctx); err != nil {
 		return explainJoin(err)
 	}
-	j.result.Output = outcomesFile
+	j.result.Output = filepath.Base(f.output)
 	values := map[string]any{"rows": j.result.Rows, "contradicted": j.result.Contradicted}
+	if j.set != nil {
+		catalog, err := h.catalog()
+		if err != nil {
+			return err
+		}
+		if err := j.set.write(ctx, catalog, j.vectors, &f, j.result.Rows); err != nil {
+			return err
+		}
+		j.set.setValues(values)
+	}
 	return errors.Join(j.result.table(c.Log), setAll(c, values))
 }

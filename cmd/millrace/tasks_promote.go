@@ -54,15 +54,19 @@ const (
 
 // promotion is the record of a decision to deploy, or not to.
 type promotion struct {
-	Time     time.Time `json:"time"`
-	Model    string    `json:"model"`
-	Decision string    `json:"decision"` // promoted or kept; unchanged is not recorded
+	Time time.Time `json:"time"`
+	// ProjectTime is what the project's clock said, where a replay moves it.
+	ProjectTime time.Time `json:"project_time,omitzero"`
+
+	Model    string `json:"model"`
+	Decision string `json:"decision"` // promoted or kept; unchanged is not recorded
 	// Version is the new one, Previous what was served before; 0 for none.
 	Version  int64 `json:"version,omitempty"`
 	Previous int64 `json:"previous,omitempty"`
-	// By is who or what decided; Run the run of the pipeline.
-	By  string `json:"by"`
-	Run string `json:"run"`
+	// By is who or what began the Run of the pipeline, and Alarm the id of the alarm if one did.
+	By    string `json:"by"`
+	Alarm string `json:"alarm,omitempty"`
+	Run   string `json:"run"`
 	// Report is the SHA-256 of report.json, Verdict what it says, Reasons why not.
 	Report  string   `json:"report,omitempty"`
 	Verdict string   `json:"verdict"`
@@ -121,7 +125,11 @@ func checkModelName(name string) error {
 }
 
 func (h *taskHost) promote(ctx context.Context, c *orchestrator.Call, w *promoteWith) error {
-	p := &promotion{Time: time.Now().UTC(), Model: w.Model, By: cmp.Or(h.by, "pipeline "+c.Pipeline), Run: c.Run, Decision: decisionKept, Verdict: "no report"}
+	p := &promotion{Time: time.Now().UTC(), Model: w.Model, Run: c.Run, Decision: decisionKept, Verdict: "no report"}
+	if h.now != nil {
+		p.ProjectTime = h.now().UTC()
+	}
+	p.begunBy(h.by, c.Trigger)
 	model, err := os.ReadFile(filepath.Join(c.Inputs["model"], "model.onnx"))
 	if err != nil {
 		return err
@@ -146,6 +154,20 @@ func (h *taskHost) promote(ctx context.Context, c *orchestrator.Call, w *promote
 		}
 	}
 	return p.tell(c)
+}
+
+// begunBy says what began the run: somebody, unless it was a trigger or a schedule.
+func (p *promotion) begunBy(who string, trigger map[string]any) {
+	p.By = who
+	switch on, _ := trigger["on"].(string); on {
+	case "alarm":
+		p.By = on
+		if ids := orchestrator.AlarmsOf(trigger); len(ids) > 0 {
+			p.Alarm = ids[0]
+		}
+	case "schedule", "file", "labels", "webhook", "backfill":
+		p.By = on
+	}
 }
 
 // judge reads the report. Without one, or with one that does not pass, the reasons say why

@@ -90,6 +90,9 @@ func newMonitors(host monitorHost, specs []*monitorSpec) (*upMonitors, error) {
 		}
 		known = append(known, console.MonitorInfo{Name: spec.Name, Decision: spec.Decision, Label: spec.Label, Starts: m.starts(spec)})
 	}
+	if m.pipelines != nil {
+		m.pipelines.monitors.Store(m)
+	}
 	m.console = newMonitorsOfState(host.project.State, known)
 	if err := m.dropOthers(specs); err != nil {
 		return nil, errors.Join(err, m.close())
@@ -104,6 +107,7 @@ func (m *upMonitors) dropOthers(specs []*monitorSpec) error {
 	}
 	for _, e := range m.book.openOf(gone) {
 		e.Time, e.Change, e.Reason, e.Starts = m.now(), string(monitor.Cleared), "the project has no such monitor any more", nil
+		m.withdraw(e.ID, e.Reason)
 		if err := m.book.add(e); err != nil {
 			return err
 		}
@@ -254,22 +258,24 @@ func (m *upMonitors) trigger(e *console.AlarmChange, again bool) []string {
 	}
 	runner := m.pipelines.runner
 	var starts []string
+	join := false // a run that waits behind another one learns of what is newer
 	for _, run := range runner.Runs("") {
-		if run.Trigger["alarm"] != e.ID {
+		if again && !run.Status.Ended() && run.Trigger["monitor"] == e.Monitor {
+			join = true // what is made of it, or of another alarm of the monitor, is not there yet
 			continue
 		}
-		if again && !run.Status.Ended() {
-			return nil // what is made of it is not there yet
+		if !slices.Contains(orchestrator.AlarmsOf(run.Trigger), e.ID) {
+			continue
 		}
 		if !again || run.Trigger["time"] == e.Time.Format(alarmTime) {
 			starts = append(starts, run.Pipeline)
 		}
 	}
-	if starts != nil {
+	if starts != nil && !join {
 		return starts
 	}
 	starts, err := runner.Trigger(orchestrator.Happening{
-		On: "alarm", Name: e.Monitor, Severity: e.Severity, Subject: e.Subject, Again: again,
+		On: "alarm", Name: e.Monitor, ID: e.ID, Severity: e.Severity, Subject: e.Subject, Again: again, Join: join,
 		Payload: map[string]any{
 			"alarm": e.ID, "monitor": e.Monitor, "subject": e.Subject, "severity": e.Severity, "reason": e.Reason,
 			"time": e.Time.Format(alarmTime),
@@ -279,6 +285,41 @@ func (m *upMonitors) trigger(e *console.AlarmChange, again bool) []string {
 		m.log.Error("an alarm starts no pipeline", "alarm", e.ID, "error", err)
 	}
 	return starts
+}
+
+// unsettled says whether a run has to wait that alarms asked for: an alarm of it is raised of a
+// version that is not served any more, as its monitor is about to find out. The run would make
+// up for what the promotion before it has mended.
+func (m *upMonitors) unsettled(trigger map[string]any) bool {
+	if m == nil {
+		return false
+	}
+	ids := orchestrator.AlarmsOf(trigger)
+	for _, w := range m.watchers {
+		served := m.served(w.spec.model())
+		if served == 0 || served == w.status.watched() {
+			continue
+		}
+		if slices.ContainsFunc(m.book.raisedOf(w.name), func(e console.AlarmChange) bool { return slices.Contains(ids, e.ID) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// withdraw takes back what an alarm asked for and has not begun. It comes before the alarm's
+// end is written down, so that after a crash between the two it comes again.
+func (m *upMonitors) withdraw(id, reason string) {
+	if m.pipelines == nil {
+		return
+	}
+	runs, err := m.pipelines.runner.Withdraw(id, "the alarm "+id+" is over: "+reason)
+	if err != nil {
+		m.log.Error("an alarm that is over may still start a pipeline", "alarm", id, "error", err)
+	}
+	if len(runs) > 0 {
+		m.log.Info("withdrawn", "alarm", id, "runs", runs)
+	}
 }
 
 // raise tells of an alarm that was raised.
@@ -331,6 +372,7 @@ func (w *watcher) clear(a monitor.Alarm, at int64, reason string) error {
 
 // drop ends an alarm of the book.
 func (w *watcher) drop(open console.AlarmChange, at int64, reason string) error {
+	w.all.withdraw(open.ID, reason)
 	open.Time, open.Change, open.Reason, open.Starts = timeOf(at), string(monitor.Cleared), reason, nil
 	return w.tell(open)
 }

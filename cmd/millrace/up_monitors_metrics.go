@@ -40,6 +40,13 @@ func (s *watchStatus) init(spec *monitorSpec) {
 	s.mu.closed, s.mu.matured = map[monitor.Duration]*monitor.Report{}, map[monitor.Duration]*monitor.Report{}
 }
 
+// watched is the version that is watched, 0 before the first.
+func (s *watchStatus) watched() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.version
+}
+
 // problem says why the monitor does not watch.
 func (s *watchStatus) problem() string {
 	s.mu.Lock()

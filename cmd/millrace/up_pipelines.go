@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"sync/atomic"
 
 	"github.com/millrace-ml/millrace/orchestrator"
 	"github.com/millrace-ml/millrace/orchestrator/pipeline"
@@ -19,6 +20,8 @@ type upPipelines struct {
 	runner *orchestrator.Runner
 	file   *pipeline.File
 	log    *slog.Logger
+	// monitors are those whose alarms begin runs, once they are there.
+	monitors atomic.Pointer[upMonitors]
 }
 
 // openPipelines takes the state folder of the project's pipelines. It returns nil where
@@ -41,12 +44,17 @@ func (u *up) openPipelines(ctx context.Context, server, http string) (*upPipelin
 		return nil, err
 	}
 	host := &taskHost{
-		project: p, log: u.store.Log(), server: server, http: http, self: u.guard.Self(), token: token,
+		project: p, log: u.store.Log(), by: "millrace up", server: server, http: http, self: u.guard.Self(), token: token,
 		workers: max(1, runtime.GOMAXPROCS(0)/2), // requests come first
+	}
+	if u.replay != nil {
+		host.now = u.clock.now
 	}
 	o := (&pipelineOptions{}).runnerOptions(host, file)
 	o.Concurrency = 1
 	o.Observe = func(e orchestrator.Event) { logEvent(u.log, e) }
+	pipelines := &upPipelines{file: file, log: u.log}
+	o.Hold = func(trigger map[string]any) bool { return pipelines.monitors.Load().unsettled(trigger) }
 	runner, err := openRunner(ctx, o)
 	if err != nil {
 		return nil, err
@@ -57,7 +65,8 @@ func (u *up) openPipelines(ctx context.Context, server, http string) (*upPipelin
 	if err != nil {
 		return nil, errors.Join(pipelineMistake(err), runner.Close())
 	}
-	return &upPipelines{runner: runner, file: file, log: u.log}, nil
+	pipelines.runner = runner
+	return pipelines, nil
 }
 
 // run runs what is due or triggered from when the server is ready, so that models can be

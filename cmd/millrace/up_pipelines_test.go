@@ -47,7 +47,7 @@ func TestPipelineSwaps(t *testing.T) {
 	if path := <-ran; path != "/promoted/3" {
 		t.Errorf("told of %s", path)
 	}
-	if p := lastPromotion(t); p.By != "pipeline fraud" || p.Version != 3 || p.Previous != 1 || // rolled back to before the restart
+	if p := lastPromotion(t); p.By != "file" || p.Version != 3 || p.Previous != 1 || // rolled back to before the restart
 		!strings.HasPrefix(p.Served, "swapped in by the server at 127.0.0.1:") {
 		t.Errorf("promotion %+v", p)
 	}

@@ -134,7 +134,7 @@ func (u *up) assemble(ctx context.Context, options serving.Options, pipelines *u
 		}
 		p.decisions = decisionrpc.New(p.frontend)
 		p.metrics.SetFrontend(p.frontend)
-		if p.rollouts, err = openRollouts(u.project.State, p.frontend, p.server.Repository(), u.log); err != nil {
+		if p.rollouts, err = openRollouts(u.trail(), p.frontend, p.server.Repository(), u.log); err != nil {
 			return nil, errors.Join(err, closeFrontend(p.frontend))
 		}
 		p.rollouts.outcomes.log, p.rollouts.outcomes.now, p.rollouts.outcomes.labels = u.store.Log(), u.clock.now, p.feedback.labels

@@ -17,7 +17,7 @@ import (
 type Column struct {
 	Name string `json:"name"`
 	Type string `json:"type"`
-	// Role is carried, feature, status, label or weight.
+	// Role is carried, feature, status, label, weight, or outcome: what is known of a decision.
 	Role string `json:"role"`
 	// Origin says where a feature comes from.
 	Origin string `json:"origin,omitempty"`

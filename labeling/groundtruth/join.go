@@ -31,6 +31,11 @@ type JoinOptions struct {
 	// MatureOnly leaves out predictions whose window is not over, labelled or not: labels
 	// that come early are not a fair sample.
 	MatureOnly bool
+	// EarlyFrom are sources whose early labels are: they were asked whatever the label would
+	// be, and say yes and no alike, as people do who review what was chosen for them. With
+	// MatureOnly, predictions whose window is not over are there too if one of them spoke,
+	// whichever source the label is from: what a bank says later must not take out the yes.
+	EarlyFrom []string
 	// LabelledOnly leaves out those without a label.
 	LabelledOnly bool
 	// Columns of the predictions for Row.Extra, for example VectorColumns.
@@ -147,7 +152,7 @@ func (r *Rows) Next() bool {
 			return false
 		}
 		l, o := &r.row.Label, &r.options
-		if (o.Model != "" && r.row.Model != o.Model) || (o.MatureOnly && !l.Mature) || (o.LabelledOnly && l.Status != Observed && l.Status != Silent) {
+		if (o.Model != "" && r.row.Model != o.Model) || (o.MatureOnly && !l.Mature && !r.reviewed()) || (o.LabelledOnly && l.Status != Observed && l.Status != Silent) {
 			continue
 		}
 		return true
@@ -156,6 +161,14 @@ func (r *Rows) Next() bool {
 		r.err = r.main.Err()
 	}
 	return false
+}
+
+// reviewed says whether one of EarlyFrom said something that counts of the row.
+func (r *Rows) reviewed() bool {
+	return len(r.options.EarlyFrom) > 0 && slices.ContainsFunc(r.all, func(c candidate) bool {
+		_, counts := r.options.Label.counts(r.row.Time, &c)
+		return counts && slices.Contains(r.options.EarlyFrom, c.source)
+	})
 }
 
 // label finds the label of the row.
