@@ -297,7 +297,7 @@ func (m *upMonitors) unsettled(trigger map[string]any) bool {
 	ids := orchestrator.AlarmsOf(trigger)
 	for _, w := range m.watchers {
 		served := m.served(w.spec.model())
-		if served == 0 || served == w.status.watched() {
+		if served == 0 || !w.status.isBehind(served) {
 			continue
 		}
 		if slices.ContainsFunc(m.book.raisedOf(w.name), func(e console.AlarmChange) bool { return slices.Contains(ids, e.ID) }) {

@@ -36,15 +36,19 @@ type watchStatus struct {
 }
 
 func (s *watchStatus) init(spec *monitorSpec) {
-	s.mu.spec, s.mu.settled, s.mu.why = spec, time.Now(), "the server starts"
+	s.mu.spec, s.mu.settled, s.mu.why = spec, time.Now(), watchStarts
 	s.mu.closed, s.mu.matured = map[monitor.Duration]*monitor.Report{}, map[monitor.Duration]*monitor.Report{}
 }
 
-// watched is the version that is watched, 0 before the first.
-func (s *watchStatus) watched() int64 {
+// watchStarts is why a monitor does not watch yet.
+const watchStarts = "the server starts"
+
+// isBehind says that the monitor is about to see that a version is served. One that cannot
+// watch it, for want of a reference or because of an error, is not.
+func (s *watchStatus) isBehind(served int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mu.version
+	return s.mu.version != served && (s.mu.why == "" || s.mu.why == watchStarts)
 }
 
 // problem says why the monitor does not watch.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,6 +38,15 @@ func TestAlarmOverWithdraws(t *testing.T) {
 	w.version = 2
 	if !w.monitors.unsettled(trigger) || w.monitors.unsettled(map[string]any{"alarm": "fraud/other@1"}) || w.monitors.unsettled(map[string]any{"on": "file"}) {
 		t.Error("another version is served: the runs of its alarms wait, and no others")
+	}
+	for _, watcher := range w.monitors.watchers { // it would be for ever
+		watcher.status.fail(errors.New("no reference"))
+	}
+	if w.monitors.unsettled(trigger) {
+		t.Error("the run waits for a monitor that cannot watch the version")
+	}
+	for _, watcher := range w.monitors.watchers {
+		watcher.status.wait(watchStarts)
 	}
 	w.at += int64(time.Hour / time.Microsecond)
 	w.watch(m)
