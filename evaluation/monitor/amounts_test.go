@@ -63,29 +63,6 @@ func amountReference(t *testing.T, c Config, rows int) Reference {
 	return r
 }
 
-// amountStream is a log of some hours, of 120 predictions with an outcome an hour later.
-func amountStream(w *amounts, hours int, change func(hour int)) []Logged {
-	type timed struct {
-		at int64
-		e  Logged
-	}
-	var all []timed
-	for i := range hours * 120 {
-		if i%120 == 0 {
-			change(i / 120)
-		}
-		at := day0 + int64(i)*minute/2
-		p, l := w.next(at)
-		all = append(all, timed{at, Logged{Prediction: &p}}, timed{at + hour, Logged{Outcome: &Outcome{ID: p.ID, Label: l, Time: at + hour}}})
-	}
-	slices.SortStableFunc(all, func(a, b timed) int { return int(a.at - b.at) })
-	events := make([]Logged, len(all))
-	for i := range all {
-		events[i] = all[i].e
-	}
-	return events
-}
-
 // TestAmounts: nothing is wrong for eight hours, then one thing is. Alarms are of it, and none
 // of quality before it.
 func TestAmounts(t *testing.T) {
@@ -105,7 +82,7 @@ func TestAmounts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			config := amountConfig()
 			w := newAmounts(13, "p")
-			reports, tested := replay(t, config, amountReference(t, config, 2000), amountStream(w, 24, func(hour int) {
+			reports, tested := replay(t, config, amountReference(t, config, 2000), stream(w, 24, func(hour int) {
 				if hour == changes {
 					c.change(w)
 				}
@@ -173,7 +150,7 @@ func checkAmounts(t *testing.T, reports []Report) {
 func TestAmountsEstimated(t *testing.T) {
 	config := amountConfig()
 	w := newAmounts(9, "p")
-	reports, _ := replay(t, config, amountReference(t, config, 2000), amountStream(w, 24, func(hour int) {
+	reports, _ := replay(t, config, amountReference(t, config, 2000), stream(w, 24, func(hour int) {
 		w.larger = 10 * float64(hour/12)
 		if hour >= 16 {
 			w.larger = 120
@@ -266,7 +243,7 @@ func TestAmountsRestart(t *testing.T) {
 		}
 		var all []Report
 		w := newAmounts(5, "p")
-		for i, e := range amountStream(w, 14, func(hour int) { w.noise = 1 + float64(hour)/5 }) {
+		for i, e := range stream(w, 14, func(hour int) { w.noise = 1 + float64(hour)/5 }) {
 			if restart && i%700 == 699 {
 				data, err := m.Snapshot()
 				if err != nil {

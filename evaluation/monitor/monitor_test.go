@@ -95,7 +95,9 @@ func testReference(t *testing.T, c Config) Reference {
 
 // stream is a log of some hours, with 120 predictions an hour and an outcome of each an hour
 // later, by arrival.
-func stream(w *world, hours int, change func(hour int)) []Logged {
+func stream(w interface {
+	next(at int64) (Prediction, float64)
+}, hours int, change func(hour int)) []Logged {
 	type timed struct {
 		at int64
 		e  Logged

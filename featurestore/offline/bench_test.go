@@ -59,19 +59,25 @@ func BenchmarkScan(b *testing.B) {
 				}
 				b.ReportAllocs()
 				for b.Loop() {
-					s, err := l.Scan(b.Context(), Query{Stream: "predictions", Versions: versions})
-					must(b, err)
-					n := 0
-					for s.Next() {
-						n++
-					}
-					if s.Err() != nil || n != rows || s.Close() != nil {
-						b.Fatal(n, s.Err())
-					}
+					benchScan(b, l, versions, rows)
 				}
 				b.ReportMetric(rows*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 			})
 		}
+	}
+}
+
+// benchScan reads all that there is.
+func benchScan(b *testing.B, l *Log, versions Versions, rows int) {
+	b.Helper()
+	s, err := l.Scan(b.Context(), Query{Stream: "predictions", Versions: versions})
+	must(b, err)
+	n := 0
+	for s.Next() {
+		n++
+	}
+	if s.Err() != nil || n != rows || s.Close() != nil {
+		b.Fatal(n, s.Err())
 	}
 }
 
@@ -141,15 +147,7 @@ func BenchmarkScanOfReader(b *testing.B) {
 	r := openReaderOf(b, l.options)
 	b.ReportAllocs()
 	for b.Loop() {
-		s, err := r.Scan(b.Context(), Query{Stream: "predictions", Versions: LatestPerEvent})
-		must(b, err)
-		n := 0
-		for s.Next() {
-			n++
-		}
-		if s.Err() != nil || n != rows || s.Close() != nil {
-			b.Fatal(n, s.Err())
-		}
+		benchScan(b, r, LatestPerEvent, rows)
 	}
 	b.ReportMetric(rows*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
