@@ -60,23 +60,10 @@ func (w *watchWorld) amountReference() {
 // amountDay logs a day of predictions, and what was paid of those of the day before.
 func (w *watchWorld) amountDay(day, shifted int) {
 	w.t.Helper()
-	rng, before := rand.New(rand.NewPCG(uint64(day), 2)), rand.New(rand.NewPCG(uint64(day-1), 2))
-	var outcomes []groundtruth.Feedback
-	for i := range watchPerDay {
-		w.at = watchDay0 + int64(day)*dayMicros + int64(i)*dayMicros/watchPerDay
-		amount, payments, score, _ := amountExample(rng, day >= shifted)
-		w.decide(fmt.Sprintf("%d-%d", day, i), amount, payments, score)
-		_, _, _, paid := amountExample(before, day-1 >= shifted)
-		outcomes = append(outcomes, groundtruth.Feedback{PredictionID: fmt.Sprintf("%d-%d", day-1, i), Name: "paid", Value: groundtruth.Number(paid), EventTime: w.at})
-	}
-	if day > 0 {
-		results, err := w.collector.Submit(w.t.Context(), outcomes)
-		if w.must(err); results[0].Err != nil {
-			w.t.Fatal(results[0].Err)
-		}
-	}
-	w.at = watchDay0 + int64(day+1)*dayMicros
-	w.must(w.log.Sync(w.t.Context()))
+	w.logDay(day, "paid", func(rng *rand.Rand, day int) (amount, payments, score float64, label groundtruth.Value) {
+		amount, payments, score, paid := amountExample(rng, day >= shifted)
+		return amount, payments, score, groundtruth.Number(paid)
+	})
 }
 
 // TestMonitorOfAmounts: a decision predicts what will be paid, and feedback says what was. From

@@ -181,15 +181,24 @@ func (w *watchWorld) reference(path string) {
 // day logs a day: its decisions, and the outcomes of those of the day before.
 func (w *watchWorld) day(day int) {
 	w.t.Helper()
+	w.logDay(day, "is_fraud", func(rng *rand.Rand, day int) (amount, payments, score float64, label groundtruth.Value) {
+		amount, payments, score, fraud := example(rng, day >= watchShifted)
+		return amount, payments, score, groundtruth.Bool(fraud)
+	})
+}
+
+// logDay logs decisions as they are drawn for a day, and labels as they were for the day before.
+func (w *watchWorld) logDay(day int, name string, draw func(rng *rand.Rand, day int) (amount, payments, score float64, label groundtruth.Value)) {
+	w.t.Helper()
 	rng := rand.New(rand.NewPCG(uint64(day), 2))
 	before := rand.New(rand.NewPCG(uint64(day-1), 2))
 	var outcomes []groundtruth.Feedback
 	for i := range watchPerDay {
 		w.at = watchDay0 + int64(day)*dayMicros + int64(i)*dayMicros/watchPerDay
-		amount, payments, score, _ := example(rng, day >= watchShifted)
+		amount, payments, score, _ := draw(rng, day)
 		w.decide(fmt.Sprintf("%d-%d", day, i), amount, payments, score)
-		_, _, _, fraud := example(before, day-1 >= watchShifted)
-		outcomes = append(outcomes, groundtruth.Feedback{PredictionID: fmt.Sprintf("%d-%d", day-1, i), Name: "is_fraud", Value: groundtruth.Bool(fraud), EventTime: w.at})
+		_, _, _, label := draw(before, day-1)
+		outcomes = append(outcomes, groundtruth.Feedback{PredictionID: fmt.Sprintf("%d-%d", day-1, i), Name: name, Value: label, EventTime: w.at})
 		if day == 0 || len(outcomes) < watchPerDay/8 {
 			continue
 		}
