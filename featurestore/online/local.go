@@ -57,12 +57,15 @@ type counters struct {
 // OpenLocal opens or makes a store, and loads what it holds. Its goroutine ends with
 // Close.
 //
-// Errors wrap ErrInvalidOptions, ErrCorrupt, ErrVersion, ErrAhead or ErrUnavailable. A
-// table that cannot be used is no error: Rebuild names it.
+// Errors wrap ErrInvalidOptions, ErrCorrupt, ErrVersion, ErrAhead or ErrUnavailable, or
+// are ctx's. A table that cannot be used is no error: Rebuild names it.
 func OpenLocal(ctx context.Context, o Options) (*Local, error) {
 	o.EnsureDefaults()
 	if err := o.Validate(); err != nil {
 		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err // a folder nobody waits for is left as it is
 	}
 	l := newLocal(o)
 	began := time.Now()
