@@ -308,9 +308,9 @@ func (o *pipelineOptions) run(cmd *cobra.Command, args []string, r *runFlags, dr
 	return status, err
 }
 
-// pipelineMistake makes usage errors of mistakes in files.
+// pipelineMistake makes usage errors of mistakes in files, and of names that they do not have.
 func pipelineMistake(err error) error {
-	if errors.Is(err, pipeline.ErrInvalid) || errors.Is(err, orchestrator.ErrInvalid) {
+	if errors.Is(err, pipeline.ErrInvalid) || errors.Is(err, pipeline.ErrNotFound) || errors.Is(err, orchestrator.ErrInvalid) {
 		return usageError{err}
 	}
 	return err

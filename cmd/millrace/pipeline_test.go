@@ -234,6 +234,7 @@ func TestPipelineBackfill(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 	wants(t, saying(t, exitUsage, "pipeline", "backfill", "daily"), "--from and --to are needed")
+	wants(t, saying(t, exitUsage, "pipeline", "run", "daily", "--partition", "2026-01-01", "--only", "nope"), `task "nope" not found`)
 
 	shared := filepath.Join(dir, "shared")
 	for range 2 { // a task that has succeeded is not run again

@@ -164,7 +164,7 @@ func TestBadFiles(t *testing.T) {
 		says string
 	}{
 		{`[{"data":{}},{"data":3}]`, ErrFormat, "task 1, byte 12: data: want an object"},
-		{`[{"data":{"a":1}`, ErrFormat, "task 0, byte 1: unexpected EOF"},
+		{`[{"data":{"a":1}`, ErrFormat, "task 0, byte 1: the file is cut off here"},
 		{`[{"data":{}},`, ErrFormat, "task 1"},
 		{`]`, ErrFormat, "task 0"},
 		{`<html>`, ErrFormat, "task 0, byte 0"},

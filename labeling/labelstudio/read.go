@@ -155,8 +155,8 @@ func peek(d *json.Decoder) (byte, error) {
 }
 
 func place(n int, at int64, err error) error {
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("the file is cut off here: %w", io.ErrUnexpectedEOF)
 	}
 	if errors.Is(err, ErrTooLarge) {
 		return fmt.Errorf("task %d, byte %d: %w", n, at, err)
