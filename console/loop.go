@@ -121,7 +121,7 @@ func (f *Figure) describeReport(r *monitor.Report) bool {
 	case r.Quality != nil && !math.IsNaN(r.Quality.Values.Of(m)):
 		q := r.Quality
 		f.Value = formatNumber(q.Values.Of(m))
-		f.Note = fmt.Sprintf("%s [%s, %s] by labels, until %s", document.Title(m), formatNumber(q.Low.Of(m)), formatNumber(q.High.Of(m)), at)
+		f.Note = fmt.Sprintf("%s%s by labels, until %s", document.Title(m), boundsText(q.Low.Of(m), q.High.Of(m)), at)
 	case r.Estimated != nil && !math.IsNaN(r.Estimated.Values.Of(m)):
 		f.Value, f.Note = formatNumber(r.Estimated.Values.Of(m)), document.Title(m)+", estimated, until "+at
 	default:

@@ -170,11 +170,18 @@ func (windowRow) End(r *monitor.Report) string {
 }
 
 func intervalText(v, low, high float64) string {
-	text := formatNumber(v)
-	if !math.IsNaN(low) && !math.IsNaN(high) && !math.IsNaN(v) {
-		text += " [" + formatNumber(low) + ", " + formatNumber(high) + "]"
+	if math.IsNaN(v) {
+		return formatNumber(v)
 	}
-	return text
+	return formatNumber(v) + boundsText(low, high)
+}
+
+// boundsText is empty for an interval that is not known, as of a window with few labels.
+func boundsText(low, high float64) string {
+	if math.IsNaN(low) || math.IsNaN(high) {
+		return ""
+	}
+	return " [" + formatNumber(low) + ", " + formatNumber(high) + "]"
 }
 
 // monitorsPage is the list of monitors, with all alarms that are raised.

@@ -213,6 +213,8 @@ func stateOf(s orchestrator.Status) string {
 		return "warn"
 	case s == orchestrator.StatusSucceeded || s == orchestrator.StatusCached:
 		return "good"
+	case s == orchestrator.StatusCancelled:
+		return "" // somebody wanted it so, or what it was for is over
 	}
 	return "bad"
 }
