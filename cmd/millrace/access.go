@@ -83,7 +83,7 @@ func (u *up) newGuard() (*access.Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := access.New(access.Options{Tokens: tokens, Open: u.project.Server.Open, Where: "console.tokens in " + projectFile, Logger: u.log})
+	g, err := access.New(access.Options{Tokens: tokens, Open: u.project.Server.Open, Where: "console.tokens in " + projectFile, Logger: u.log, Changed: u.changed})
 	if err != nil {
 		return nil, fmt.Errorf("%s: console.tokens: %w", projectFile, err)
 	}

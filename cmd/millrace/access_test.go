@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,14 +65,62 @@ func TestAccessOfCommands(t *testing.T) {
 	t.Setenv(tokenVariable, "what\nis this")
 	wants(t, saying(t, exitUsage, "models", "list", "--url", address), "$"+tokenVariable+": the token has what a header cannot carry")
 	checkWho(t, server)
+	checkChanges(t, address, server.addresses["http"])
 	end(t, server)
 }
 
 // checkWho: the audit trail has the name of the token, whatever a caller says of itself.
 func checkWho(t *testing.T, server *runningServer) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+server.addresses["http"]+"/v1/decisions/order/rollout",
-		strings.NewReader(`{"shadow_version": 1, "shadow_share": 1, "by": "somebody"}`))
+	code, text := posted(t, server.addresses["http"], "/v1/decisions/order/rollout", `{"shadow_version": 1, "shadow_share": 1, "by": "somebody"}`)
+	var said struct{ By, Error string }
+	if err := json.Unmarshal([]byte(text), &said); err != nil || said.Error == "" && said.By != "anna, for somebody" {
+		t.Errorf("%d %s, %v", code, text, err)
+	}
+	trail, err := os.ReadFile(filepath.Join("shop", ".millrace/state", auditFile))
+	if err != nil || !strings.Contains(string(trail), `"who":"anna, for somebody"`) {
+		t.Errorf("the audit trail: %s, %v", trail, err)
+	}
+}
+
+// checkChanges: the audit trail has who changed models over the ports, what came of it, and
+// nothing that was refused.
+func checkChanges(t *testing.T, grpc, rest string) {
+	t.Helper()
+	t.Setenv(tokenVariable, "operator-0123456789ab")
+	saying(t, exitFailure, "models", "swap", "risk", "--version", "77", "--url", grpc)
+	if code, text := posted(t, rest, "/v2/repository/models/nowhere/load", "{}"); code < 400 {
+		t.Errorf("a model that is not there is loaded: %d %s", code, text)
+	}
+	if code, text := posted(t, rest, "/v2/repository/models/risk/load", "{}"); code != 200 {
+		t.Errorf("load: %d %s", code, text)
+	}
+	entries, err := (&auditTrail{state: filepath.Join("shop", ".millrace/state")}).Entries(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for _, e := range slices.Backward(entries) { // the newest is first
+		if e.Action != "rollout" {
+			told = append(told, strings.Join([]string{e.Who, e.Action, e.Subject, e.Detail, e.Error}, "|"))
+		}
+	}
+	want := []string{"anna|alias|risk|best is version 1|", "anna|swap|risk|version 1 in place of 1|", "anna|alias|risk|best is version 1|",
+		"anna|swap|risk|version 77|", "anna|load|nowhere||HTTP status ", "anna|load|risk||"}
+	if len(told) != len(want) {
+		t.Fatalf("%d changes: %q", len(told), told)
+	}
+	for i := range want {
+		if !strings.HasPrefix(told[i], want[i]) || strings.HasSuffix(told[i], "|") != (i != 3 && i != 4) {
+			t.Errorf("change %d is %q, not %q", i, told[i], want[i])
+		}
+	}
+}
+
+// posted is the answer to an operator's request.
+func posted(t *testing.T, address, path, body string) (code int, text string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,14 +130,11 @@ func checkWho(t *testing.T, server *runningServer) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	var said struct{ By, Error string }
-	if err := json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(&said); err != nil || said.Error == "" && said.By != "anna, for somebody" {
-		t.Errorf("%d %+v, %v", answer.StatusCode, said, err)
+	all, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err != nil {
+		t.Fatal(err)
 	}
-	trail, err := os.ReadFile(filepath.Join("shop", ".millrace/state", auditFile))
-	if err != nil || !strings.Contains(string(trail), `"who":"anna, for somebody"`) {
-		t.Errorf("the audit trail: %s, %v", trail, err)
-	}
+	return answer.StatusCode, string(all)
 }
 
 func TestCalledBy(t *testing.T) {

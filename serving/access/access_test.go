@@ -272,3 +272,61 @@ func TestSelf(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
+
+// TestChanged: what the owner of a token changes is told, with how it ended; what is refused,
+// adds data, or is the process's own is not.
+func TestChanged(t *testing.T) {
+	var told []Changed
+	g := newGuard(t, Options{Tokens: everybody, Changed: func(c Changed) { told = append(told, c) }})
+	mux := http.NewServeMux()
+	for pattern, code := range map[string]int{
+		"POST /v2/repository/models/{model}/load": 200, "POST /v2/repository/models/{model}/unload": 400,
+		"POST /v1/decisions/{decision}/rollout": 200, "POST /v1/feedback": 200,
+	} {
+		g.HTTP(mux).Handle(pattern, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
+	}
+	into := &registered{}
+	g.GRPC(into).RegisterService(&grpc.ServiceDesc{ServiceName: "millrace.v1.Admin", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{{
+		MethodName: "SwapVersion",
+		Handler: func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+			q := &modelRequest{}
+			if err := decode(q); err != nil {
+				return nil, err
+			}
+			return "swapped", nil
+		},
+	}}}, nil)
+	for _, secret := range []string{g.Self(), "c" + secret, "stranger" + secret, "o" + secret} {
+		for _, path := range []string{"/v2/repository/models/risk/load", "/v2/repository/models/risk/unload", "/v1/decisions/order/rollout", "/v1/feedback"} {
+			r := httptest.NewRequest(http.MethodPost, path, nil)
+			r.Header.Set("Authorization", "Bearer "+secret)
+			mux.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		for _, err := range []error{nil, status.Error(codes.InvalidArgument, "bad message")} {
+			ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+secret))
+			_, _ = into.desc.Methods[0].Handler(nil, ctx, func(q any) error { // how it ended is told
+				if err == nil {
+					q.(*modelRequest).model = "risk"
+				}
+				return err
+			}, nil)
+		}
+	}
+	if len(told) != 3 {
+		t.Fatalf("%+v", told)
+	}
+	for i, call := range []string{"POST /v2/repository/models/{model}/load", "POST /v2/repository/models/{model}/unload", adminPath + "SwapVersion"} {
+		c := &told[i]
+		if c.By != "anna" || c.Model != "risk" || c.Call != call || (c.Err != nil) != (i == 1) || (c.Answer == "swapped") != (i == 2) {
+			t.Errorf("%d: %+v", i, *c)
+		}
+	}
+	if err := told[1].Err; !strings.Contains(err.Error(), "400") {
+		t.Errorf("%v", err)
+	}
+}
+
+// modelRequest is a message that names a model.
+type modelRequest struct{ model string }
+
+func (r *modelRequest) GetModel() string { return r.model }

@@ -34,6 +34,19 @@ type Options struct {
 	Where string
 	// Logger is told who changed something. Nil is slog.Default.
 	Logger *slog.Logger
+	// Changed, unless it is nil, is told of every change of a model that the owner of a
+	// token made or tried, before the answer is sent. It is called from many goroutines.
+	Changed func(Changed)
+}
+
+// Changed is a call that changed a model, or did not.
+type Changed struct {
+	// By is the name of the token, Call what was called, by its name in the table of calls.
+	By, Call string
+	Model    string
+	// Request and Answer are the messages of a gRPC call, else nil.
+	Request, Answer any
+	Err             error
 }
 
 // Guard holds calls to what they need.
@@ -138,6 +151,11 @@ func (g *Guard) note(need Need, t *Token, call string) {
 	}
 }
 
+// tells says whether Changed is told of a call.
+func (g *Guard) tells(need Need, t *Token) bool {
+	return need == Change && g.options.Changed != nil && t.Name != selfName
+}
+
 // HTTP returns a mux that takes routes for another one, with what they need in front.
 func (g *Guard) HTTP(into Mux) Mux { return &guardedMux{g, into} }
 
@@ -172,7 +190,15 @@ func (g *Guard) handler(pattern string, need Need, next http.Handler) http.Handl
 		switch {
 		case refused == nil:
 			g.note(need, t, pattern)
-			next.ServeHTTP(w, q.WithContext(context.WithValue(q.Context(), nameKey{}, t.Name)))
+			q = q.WithContext(context.WithValue(q.Context(), nameKey{}, t.Name))
+			model := q.PathValue("model")
+			if model == "" || !g.tells(need, t) {
+				next.ServeHTTP(w, q)
+				return
+			}
+			answer := &statusWriter{ResponseWriter: w}
+			next.ServeHTTP(answer, q)
+			g.options.Changed(Changed{By: t.Name, Call: pattern, Model: model, Err: answer.err()})
 		case refused.unknown:
 			w.Header().Set("WWW-Authenticate", `Bearer realm="millrace"`)
 			refuse(w, http.StatusUnauthorized, refused.text)
@@ -180,6 +206,27 @@ func (g *Guard) handler(pattern string, need Need, next http.Handler) http.Handl
 			refuse(w, http.StatusForbidden, refused.text)
 		}
 	})
+}
+
+// statusWriter remembers how a request was answered.
+type statusWriter struct {
+	http.ResponseWriter
+	status int // 0 before it is known, which then is 200
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController find what stands behind.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *statusWriter) err() error {
+	if w.status < http.StatusBadRequest {
+		return nil
+	}
+	return fmt.Errorf("HTTP status %d, %s", w.status, http.StatusText(w.status))
 }
 
 func refuse(w http.ResponseWriter, status int, text string) {
@@ -222,10 +269,22 @@ func (r *registrar) RegisterService(desc *grpc.ServiceDesc, service any) {
 		}
 		next := m.Handler
 		m.Handler = func(service any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
-			if err := r.guard.admit(ctx, need, name); err != nil {
+			t, err := r.guard.admit(ctx, need, name)
+			if err != nil {
 				return nil, err
 			}
-			return next(service, ctx, decode, interceptor)
+			if !r.guard.tells(need, t) {
+				return next(service, ctx, decode, interceptor)
+			}
+			c := Changed{By: t.Name, Call: name}
+			c.Answer, c.Err = next(service, ctx, func(request any) error {
+				c.Request = request
+				return decode(request)
+			}, interceptor)
+			if c.Model = modelIn(c.Request); c.Model != "" {
+				r.guard.options.Changed(c)
+			}
+			return c.Answer, c.Err
 		}
 	}
 	for i := range guarded.Streams {
@@ -237,7 +296,7 @@ func (r *registrar) RegisterService(desc *grpc.ServiceDesc, service any) {
 		}
 		next := s.Handler
 		s.Handler = func(service any, stream grpc.ServerStream) error {
-			if err := r.guard.admit(stream.Context(), need, name); err != nil {
+			if _, err := r.guard.admit(stream.Context(), need, name); err != nil {
 				return err
 			}
 			return next(service, stream)
@@ -246,8 +305,19 @@ func (r *registrar) RegisterService(desc *grpc.ServiceDesc, service any) {
 	r.into.RegisterService(&guarded, service)
 }
 
+// modelIn is the model that a message names, of either protocol.
+func modelIn(request any) string {
+	switch r := request.(type) {
+	case interface{ GetModel() string }:
+		return r.GetModel()
+	case interface{ GetModelName() string }:
+		return r.GetModelName()
+	}
+	return ""
+}
+
 // admit checks the metadata of a call.
-func (g *Guard) admit(ctx context.Context, need Need, name string) error {
+func (g *Guard) admit(ctx context.Context, need Need, name string) (*Token, error) {
 	secret := ""
 	if values := metadata.ValueFromIncomingContext(ctx, "authorization"); len(values) > 0 {
 		secret = secretIn(values[0])
@@ -256,9 +326,9 @@ func (g *Guard) admit(ctx context.Context, need Need, name string) error {
 	switch {
 	case refused == nil:
 		g.note(need, t, name)
-		return nil
+		return t, nil
 	case refused.unknown:
-		return status.Error(codes.Unauthenticated, refused.text)
+		return nil, status.Error(codes.Unauthenticated, refused.text)
 	}
-	return status.Error(codes.PermissionDenied, refused.text)
+	return nil, status.Error(codes.PermissionDenied, refused.text)
 }
