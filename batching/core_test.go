@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -162,10 +163,12 @@ func (w *walker) arrive() {
 }
 
 func (w *walker) finish() {
-	for i := range w.model.running {
-		w.step(&w.core.instances[i].finish, func() []*modelItem { return w.model.finish(i) }, ReasonNext)
+	running := slices.Sorted(maps.Keys(w.model.running)) // so that a seed always takes the same steps
+	if len(running) == 0 {
 		return
 	}
+	i := running[w.r.IntN(len(running))]
+	w.step(&w.core.instances[i].finish, func() []*modelItem { return w.model.finish(i) }, ReasonNext)
 }
 
 func (w *walker) cancel(it *Item) {

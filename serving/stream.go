@@ -100,17 +100,18 @@ func (st *stream) serve() error {
 	}
 }
 
-// next takes the next request in order, nil when there will be none.
+// next takes the next request in order, nil when there will be none. Requests that came
+// before a stop come before it here, too: they are answered.
 func (st *stream) next() (*request, error) {
 	select {
 	case r := <-st.inOrder:
 		return r, nil
-	default:
+	case <-st.server.stopping:
 	}
 	select {
 	case r := <-st.inOrder:
 		return r, nil
-	case <-st.server.stopping:
+	default:
 		return nil, errShuttingDown
 	}
 }

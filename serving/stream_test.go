@@ -175,6 +175,8 @@ func TestUnaryCancelLeavesTheQueue(t *testing.T) {
 	if err := <-first; err != nil {
 		t.Error(err)
 	}
+	// The client has its error at once, the server counts it when its handler is back.
+	waitFor(t, func() bool { return ts.stats.Snapshot("slow")[0].Fail.Count > 0 })
 	if got := ts.stats.Snapshot("slow")[0]; got.InferenceCount != 1 || got.Fail.Count != 1 {
 		t.Errorf("%d rows ran, %d requests failed; want 1 and 1", got.InferenceCount, got.Fail.Count)
 	}
@@ -195,7 +197,16 @@ func TestDeadlineLeavesTheQueue(t *testing.T) {
 	if _, err := ts.inference.ModelInfer(ctx, identityRequest("slow", 3, 4)); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("late request: %v", err)
 	}
-	waitFor(t, func() bool { return queued(ts, "slow") == 0 })
+	// The client may be done with it before the server has read it. What a connection brings is
+	// read in order: with this answer the server knows that the client has gone, and a request
+	// that does not hold the model by now will be refused.
+	if _, err := ts.inference.ServerLive(testContext(t), &inference.ServerLiveRequest{}); err != nil {
+		t.Error(err)
+	}
+	waitFor(t, func() bool { return held(ts, "slow") == 1 })
+	if n := queued(ts, "slow"); n != 0 {
+		t.Errorf("%d are still queued", n)
+	}
 	close(proceed)
 	if err := <-first; err != nil {
 		t.Error(err)

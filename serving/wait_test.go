@@ -33,6 +33,18 @@ func queued(ts *testServer, model string) int64 {
 	return answer.Queued
 }
 
+// held is how many requests hold a version of a model.
+func held(ts *testServer, model string) (n int64) {
+	versions, err := ts.repository.Versions(model)
+	if err != nil {
+		return -1
+	}
+	for _, v := range versions {
+		n += v.InFlight
+	}
+	return n
+}
+
 func getBody(t testing.TB, url string) string {
 	t.Helper()
 	answer, err := http.Get(url)
@@ -40,6 +52,7 @@ func getBody(t testing.TB, url string) string {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
+	t.Cleanup(http.DefaultClient.CloseIdleConnections) // another server may get this one's port
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatal(err)
