@@ -54,7 +54,7 @@ unit: ## run the tests of all packages
 	$(TEST) ./...
 
 portable: ## run kernels and native engine without assembly, and the kernels for arm64
-	@scripts/test-portable.sh -timeout 4m
+	@scripts/test-portable.sh -timeout 8m
 
 race: ## run the tests of the concurrent packages under the race detector
 	$(TEST) -race $(RACE_PACKAGES)

@@ -3,7 +3,7 @@
 #
 # Installs Debian's Chromium, with which the tests in console/browser drive the console.
 # Nothing happens when there is one in the path already, or when CHROMIUM names one. It
-# gives up after two minutes; the tests that need it skip then, and say so.
+# gives up after two minutes of downloading; the tests that need it skip then, and say so.
 #
 # usage: fetch-chromium.sh
 set -eu
@@ -34,10 +34,14 @@ command -v apt-get >/dev/null 2>&1 ||
 say "installing Chromium with apt-get, which takes a minute"
 limit="timeout 120"
 command -v timeout >/dev/null 2>&1 || limit=
+export DEBIAN_FRONTEND=noninteractive
+# Only what waits for the network has a limit. An installation that is broken off leaves
+# half of a Chromium in the path, which the tests would take for a whole one.
 # shellcheck disable=SC2086 # the limit is two words, or none
 $limit sh -ec '
-	export DEBIAN_FRONTEND=noninteractive
 	apt-get update -qq
-	apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core
-' >/dev/null || fail "apt-get could not install chromium: see its messages above, or set CHROMIUM to the path of one"
+	apt-get install -qq -y --no-install-recommends --download-only chromium fonts-dejavu-core
+' >/dev/null &&
+	apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null ||
+	fail "apt-get could not install chromium: see its messages above, or set CHROMIUM to the path of one"
 say "installed $(command -v chromium)"

@@ -55,10 +55,11 @@ matches() {
 	}
 }
 
+# shellcheck disable=SC2086 # the limit is two words, or none
 run_python() {
 	for p in python3 python; do
 		if command -v "$p" >/dev/null 2>&1; then
-			"$p" "$@"
+			$limit "$p" "$@"
 			return
 		fi
 	done
@@ -88,7 +89,8 @@ unpack_npm() {
 	arch=x64
 	[ "$machine" = x86_64 ] || arch=arm64
 	mkdir -p "$1/download"
-	(cd "$1/download" && npm pack --silent --ignore-scripts "onnxruntime-node@$version" >/dev/null) || return 1
+	# shellcheck disable=SC2086 # the limit is two words, or none
+	(cd "$1/download" && $limit npm pack --silent --ignore-scripts "onnxruntime-node@$version" >/dev/null) || return 1
 	tar -xzf "$1"/download/onnxruntime-node-*.tgz -C "$1/download" || return 1
 	mv "$1"/download/package/bin/napi-v*/linux/"$arch"/lib*.so* "$1/"
 }
@@ -137,8 +139,11 @@ machine=$(uname -m)
 [ "$(uname -s)" = Linux ] && [ -n "$(pins pip)" ] ||
 	fail "no $variant build is pinned for $(uname -s) on $machine: install ONNX Runtime $version yourself and set ONNXRUNTIME_LIB to its library"
 
+# A network that answers nothing ends here, and not in the patience of pip or npm.
+limit="timeout 300"
 suffix=
-[ "$variant" = cpu ] || suffix=-gpu
+[ "$variant" = cpu ] || suffix=-gpu limit="timeout 1800"
+command -v timeout >/dev/null 2>&1 || limit=
 target=$here/../.millrace/onnxruntime$suffix/lib
 mkdir -p "$target"
 target=$(cd "$target" && pwd)

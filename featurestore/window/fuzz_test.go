@@ -50,6 +50,33 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// TestGreatestPartials merges results of the largest counts and sums that bytes may have,
+// and expects what comes of it to be read again.
+func TestGreatestPartials(t *testing.T) {
+	v := everything(t)
+	p := v.NewPartial()
+	e := Event{Time: 1, Values: []float64{1, 1}, Keys: []uint64{1}}
+	if err := p.Add(&e); err != nil {
+		t.Fatal(err)
+	}
+	for i := range p.irs {
+		r := &p.irs[i]
+		r.n = countMax
+		if r.sum != nil {
+			r.sum.touch(wideChunks-1, wideChunks)
+			r.sum.chunk[wideChunks-1] = chunkMask
+		}
+		if r.sketch != nil {
+			r.sketch.bins[0].n = countMax
+		}
+	}
+	stored, _ := p.AppendBinary(nil)
+	if err := v.NewPartial().UnmarshalBinary(stored); err != nil {
+		t.Fatal(err)
+	}
+	usePartial(t, v, stored, make([]float64, v.Width()), make([]Status, v.Width()))
+}
+
 // TestCorruptBytes damages stored states a few bytes at a time, which gets further than
 // random bytes do.
 func TestCorruptBytes(t *testing.T) {

@@ -128,6 +128,9 @@ func (p *Partial) UnmarshalBinary(b []byte) error {
 		return fmt.Errorf("%w: time or results", ErrCorrupt)
 	}
 	span, n := uvarint(b[14:])
+	if newest-int64(span) < -timeMax {
+		return fmt.Errorf("%w: time of the oldest event", ErrCorrupt)
+	}
 	p.Reset()
 	p.mergeResults(b[14+n:], newest-int64(span), newest)
 	return nil

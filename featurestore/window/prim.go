@@ -24,7 +24,8 @@ const (
 	decayPrim                    // exact sum of values weighted by age
 )
 
-// countMax bounds counts read from bytes, so that sums of them do not overflow.
+// countMax bounds counts in bytes, so that sums of them do not overflow. Only corrupt data
+// leads above it.
 const countMax = 1 << 48
 
 // prim is a kind of result of one column; key columns are numbered after the columns.
@@ -236,7 +237,7 @@ func clampShift(by int64) int { return int(max(-64*wideChunks, min(by, 64*wideCh
 func (r *ir) append(dst []byte, newest int64) []byte {
 	switch r.prim.kind {
 	case countPrim:
-		return binary.AppendUvarint(dst, uint64(r.n))
+		return binary.AppendUvarint(dst, uint64(min(r.n, countMax)))
 	case minPrim, maxPrim:
 		return appendFloat(dst, r.value)
 	case firstPrim, lastPrim:

@@ -101,7 +101,7 @@ func (s *sketch) append(dst []byte) []byte {
 	last := int32(-binMax)
 	for _, b := range s.bins {
 		dst = binary.AppendUvarint(dst, uint64(b.index-last))
-		dst = binary.AppendUvarint(dst, b.n)
+		dst = binary.AppendUvarint(dst, min(b.n, countMax))
 		last = b.index
 	}
 	return dst

@@ -250,10 +250,12 @@ func (w *wide) addProduct(o *wide, x float64, s int64) {
 	}
 }
 
-// append encodes the sum: first digit, number of digits and sign, digits.
+// append encodes the sum: first digit, number of digits and sign, digits. What corrupt data
+// carried above the last chunk is dropped.
 func (w *wide) append(dst []byte) []byte {
 	var d digits
 	lo, hi, negative := w.digits(&d)
+	lo, hi = min(lo, wideChunks), min(hi, wideChunks)
 	n := byte(hi-lo) << 1
 	if negative {
 		n |= 1

@@ -38,6 +38,9 @@ func Pack(k, n int, b []float32, ldb int, transposed bool) *Packed {
 		}
 		return w
 	}
+	if k == 0 { // columns of nothing, of which there may be any number
+		return w
+	}
 	w.data = aligned[float32](panels(n) * k * panelCols)
 	for j := 0; j < n; j += panelCols {
 		packPanel(w.panel(j), k, min(panelCols, n-j), b[min(len(b), index(0, j, ldb, transposed)):], ldb, transposed)
@@ -107,7 +110,11 @@ func packBF16(k, n int, at func(i, j int) uint16) *PackedBF16 {
 		}
 		return &PackedBF16{k: k, n: n, columns: Pack(k, n, columns, n, false)}
 	}
-	w := &PackedBF16{k: k, n: n, data: aligned[uint16](panels(n) * pairs(k) * 2 * panelCols)}
+	w := &PackedBF16{k: k, n: n}
+	if k == 0 {
+		return w
+	}
+	w.data = aligned[uint16](panels(n) * pairs(k) * 2 * panelCols)
 	for j := range n {
 		panel, col := w.panel(j/panelCols*panelCols), j%panelCols
 		for i := range k {

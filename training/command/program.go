@@ -29,7 +29,8 @@ type program struct {
 }
 
 // pipesAfter is how long what the program has started may hold its output after its end.
-const pipesAfter = 2 * time.Second
+// What is not read by then is lost, so it is longer than machines stall.
+const pipesAfter = 5 * time.Second
 
 var errTimeout = errors.New("it did not end in time")
 

@@ -93,12 +93,7 @@ func (x *exchange) UnmarshalWire(data []byte) error {
 	}
 	x.err = err
 	for len(data) > 0 && (x.err == nil || x.inBand) {
-		number, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			x.err = errMalformed
-			return nil
-		}
-		size := protowire.ConsumeFieldValue(number, kind, data[n:])
+		number, kind, n, size := consumeField(data)
 		if size < 0 {
 			x.err = errMalformed
 			return nil
@@ -111,6 +106,16 @@ func (x *exchange) UnmarshalWire(data []byte) error {
 	}
 	x.key, x.given = nil, wireValue{}
 	return nil
+}
+
+// consumeField gives the lengths of a field's tag and of what follows it, negative where
+// protobuf refuses one of them. Package protowire alone takes numbers that are too large.
+func consumeField(data []byte) (number protowire.Number, kind protowire.Type, n, size int) {
+	number, kind, n = protowire.ConsumeTag(data)
+	if n < 0 || number > protowire.MaxValidNumber {
+		return number, kind, n, -1
+	}
+	return number, kind, n, protowire.ConsumeFieldValue(number, kind, data[n:])
 }
 
 // field takes one field of the request, whose sound encoding has been checked. One of
@@ -144,11 +149,7 @@ func (x *exchange) field(number protowire.Number, kind protowire.Type, value []b
 // findDecision finds the name, which may come behind the facts. It refers to data.
 func findDecision(data []byte) (string, error) {
 	for len(data) > 0 {
-		number, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return "", errMalformed
-		}
-		size := protowire.ConsumeFieldValue(number, kind, data[n:])
+		number, kind, n, size := consumeField(data)
 		if size < 0 {
 			return "", errMalformed
 		}
@@ -177,11 +178,7 @@ func (x *exchange) fact(data []byte) error {
 	var name []byte
 	x.given = wireValue{}
 	for len(data) > 0 {
-		number, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return errMalformed
-		}
-		size := protowire.ConsumeFieldValue(number, kind, data[n:])
+		number, kind, n, size := consumeField(data)
 		if size < 0 {
 			return errMalformed
 		}
@@ -212,11 +209,7 @@ type wireValue struct {
 // merge takes an encoded Value; the last kind of several counts, as protobuf has it.
 func (v *wireValue) merge(data []byte) error {
 	for len(data) > 0 {
-		number, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return errMalformed
-		}
-		size := protowire.ConsumeFieldValue(number, kind, data[n:])
+		number, kind, n, size := consumeField(data)
 		if size < 0 {
 			return errMalformed
 		}
