@@ -93,7 +93,7 @@ func (x *exchange) UnmarshalWire(data []byte) error {
 	}
 	x.err = err
 	for len(data) > 0 && (x.err == nil || x.inBand) {
-		number, kind, n := protowire.ConsumeTag(data)
+		number, kind, n := consumeTag(data)
 		if n < 0 {
 			x.err = errMalformed
 			return nil
@@ -111,6 +111,15 @@ func (x *exchange) UnmarshalWire(data []byte) error {
 	}
 	x.key, x.given = nil, wireValue{}
 	return nil
+}
+
+// consumeTag is protowire.ConsumeTag, which lets numbers pass that protobuf refuses.
+func consumeTag(data []byte) (protowire.Number, protowire.Type, int) {
+	number, kind, n := protowire.ConsumeTag(data)
+	if number > protowire.MaxValidNumber {
+		n = -1
+	}
+	return number, kind, n
 }
 
 // field takes one field of the request, whose sound encoding has been checked. One of
@@ -144,7 +153,7 @@ func (x *exchange) field(number protowire.Number, kind protowire.Type, value []b
 // findDecision finds the name, which may come behind the facts. It refers to data.
 func findDecision(data []byte) (string, error) {
 	for len(data) > 0 {
-		number, kind, n := protowire.ConsumeTag(data)
+		number, kind, n := consumeTag(data)
 		if n < 0 {
 			return "", errMalformed
 		}
@@ -177,7 +186,7 @@ func (x *exchange) fact(data []byte) error {
 	var name []byte
 	x.given = wireValue{}
 	for len(data) > 0 {
-		number, kind, n := protowire.ConsumeTag(data)
+		number, kind, n := consumeTag(data)
 		if n < 0 {
 			return errMalformed
 		}
@@ -212,7 +221,7 @@ type wireValue struct {
 // merge takes an encoded Value; the last kind of several counts, as protobuf has it.
 func (v *wireValue) merge(data []byte) error {
 	for len(data) > 0 {
-		number, kind, n := protowire.ConsumeTag(data)
+		number, kind, n := consumeTag(data)
 		if n < 0 {
 			return errMalformed
 		}

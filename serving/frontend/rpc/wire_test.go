@@ -198,6 +198,8 @@ func oddities() map[string][]byte {
 		"a group":                message(name("anyone"), protowire.AppendTag(nil, 50, protowire.StartGroupType), varint(1, 1), protowire.AppendTag(nil, 50, protowire.EndGroupType)),
 		"a group without end":    message(name("anyone"), protowire.AppendTag(nil, 50, protowire.StartGroupType)),
 		"an end without a group": message(name("anyone"), protowire.AppendTag(nil, 50, protowire.EndGroupType)),
+		"field too high":         message(name("anyone"), protowire.AppendVarint(nil, uint64(protowire.MaxValidNumber+1)<<3|uint64(protowire.VarintType)), []byte{0}),
+		"field too high inside":  message(name("anyone"), bytes(requestFacts, protowire.AppendVarint(nil, uint64(protowire.MaxValidNumber+1)<<3|uint64(protowire.VarintType)), []byte{0})),
 		"field 0":                message(name("anyone"), []byte{0x02, 0x00}),
 		"bool of many bits":      message(name("anyone"), fact("flag", varint(valueBool, 1<<63)), varint(requestExplain, 1<<40)),
 		"explain off again":      message(name("anyone"), varint(requestExplain, 1), varint(requestExplain, 0)),
