@@ -15,8 +15,9 @@ import (
 	"github.com/millrace-ml/millrace/engine/tensor"
 )
 
-// residentBytes is the process's resident memory, the Go heap's free pages given
-// back first so that its pace of collection does not blur the rest.
+// residentBytes is the process's resident memory of its own, the Go heap's free pages
+// given back first so that its pace of collection does not blur the rest. Pages of
+// files, such as the library's, come and go as the whole machine needs memory.
 func residentBytes(t *testing.T) int {
 	t.Helper()
 	debug.FreeOSMemory()
@@ -24,11 +25,11 @@ func residentBytes(t *testing.T) int {
 	if err != nil {
 		t.Skip("this system does not tell a process its resident memory: ", err)
 	}
-	var total, resident int
-	if _, err := fmt.Sscan(string(data), &total, &resident); err != nil {
+	var total, resident, ofFiles int
+	if _, err := fmt.Sscan(string(data), &total, &resident, &ofFiles); err != nil {
 		t.Fatal(err)
 	}
-	return resident * os.Getpagesize()
+	return (resident - ofFiles) * os.Getpagesize()
 }
 
 func loadRunUnload(t *testing.T, backend engine.Backend, dir string) {
@@ -65,7 +66,7 @@ func TestUnloadGivesMemoryBack(t *testing.T) {
 		loadRunUnload(t, backend, dir)
 	}
 	after := residentBytes(t)
-	if limit := before + before/4; after > limit {
+	if limit := before + 16<<20; after > limit {
 		t.Errorf("resident memory grew from %d to %d bytes over 60 load cycles, want at most %d", before, after, limit)
 	}
 }

@@ -23,7 +23,10 @@ func atLowPriority(f func()) {
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), backgroundNice)
+		raw, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid())
+		if err == nil && 20-raw < backgroundNice { // the system call answers 20 minus the value
+			_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), backgroundNice)
+		}
 		f()
 	}()
 	<-done

@@ -4,6 +4,7 @@ package repository
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 )
@@ -88,6 +89,7 @@ func TestAcquireDuringSwaps(t *testing.T) {
 					t.Error("an acquired version is closed")
 				}
 				v.Release()
+				runtime.Gosched() // or a swap waits for time slices, on a machine of few cores
 			}
 		})
 	}

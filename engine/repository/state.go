@@ -84,8 +84,11 @@ func newModel(name string) *model {
 }
 
 // begin waits for the operation that is under way on the model, then starts
-// another. The caller must call end.
+// another, unless ctx has ended. The caller must call end.
 func (m *model) begin(ctx context.Context) error {
+	if ctx.Err() != nil { // select would draw lots
+		return context.Cause(ctx)
+	}
 	select {
 	case m.op <- struct{}{}:
 		return nil

@@ -243,11 +243,17 @@ func awaitRelease(ctx context.Context, leaving []*Version, watch *stopwatch) {
 	}
 }
 
+// await reports whether done came before the end of ctx; what is done already counts.
 func await(ctx context.Context, done <-chan struct{}) bool {
 	select {
 	case <-done:
 		return true
 	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+		return true
+	default:
 		return false
 	}
 }

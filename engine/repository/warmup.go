@@ -14,7 +14,8 @@ import (
 )
 
 // bucketBudget bounds the automatic warm-up: once it is used up, larger batch sizes
-// are left to the first requests. The samples of a configuration are always run.
+// are left to the first requests. The smallest batch and the samples of a configuration
+// are always run.
 const bucketBudget = 2 * time.Second
 
 // warmupObserver is implemented by instances that want to know when warm-up is over
@@ -79,8 +80,8 @@ func (w *warmup) runBuckets(ctx context.Context) error {
 		return nil // a stream has no batch sizes
 	}
 	begin := time.Now()
-	for _, rows := range buckets(int(w.version.Config.MaxBatchSize)) {
-		if time.Since(begin) > bucketBudget {
+	for i, rows := range buckets(int(w.version.Config.MaxBatchSize)) {
+		if i > 0 && time.Since(begin) > bucketBudget {
 			return nil
 		}
 		err := w.runBucket(ctx, rows)

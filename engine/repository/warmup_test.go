@@ -17,26 +17,28 @@ import (
 )
 
 func TestWarmupRunsEveryBatchSize(t *testing.T) {
-	p := newPlace(t)
-	var ran []int64
-	p.backend.onRun = func(shapes []tensor.Shape) { ran = append(ran, shapes[0][0]) }
-	p.model("m", "", 1)
-	r := p.start(p.options(ModeNone))
-	if want := []int64{1, 1, 2, 2, 4, 4}; !slices.Equal(ran, want) {
-		t.Errorf("ran rows %v, want %v", ran, want)
-	}
-	v, err := r.Acquire("m", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v.Release()
-	var rows []int
-	for _, w := range v.Warmup {
-		rows = append(rows, w.Rows)
-	}
-	if !slices.Equal(rows, []int{1, 2, 4}) {
-		t.Errorf("results for %v", rows)
-	}
+	synctest.Test(t, func(t *testing.T) { // its budget is of time
+		p := newPlace(t)
+		var ran []int64
+		p.backend.onRun = func(shapes []tensor.Shape) { ran = append(ran, shapes[0][0]) }
+		p.model("m", "", 1)
+		r := p.start(p.options(ModeNone))
+		if want := []int64{1, 1, 2, 2, 4, 4}; !slices.Equal(ran, want) {
+			t.Errorf("ran rows %v, want %v", ran, want)
+		}
+		v, err := r.Acquire("m", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Release()
+		var rows []int
+		for _, w := range v.Warmup {
+			rows = append(rows, w.Rows)
+		}
+		if !slices.Equal(rows, []int{1, 2, 4}) {
+			t.Errorf("results for %v", rows)
+		}
+	})
 }
 
 func TestBuckets(t *testing.T) {

@@ -68,14 +68,18 @@ func (p *Pending) Wait() (*Decision, error) {
 	defer p.cancel()
 	select {
 	case <-p.done:
-		if p.err != nil {
-			return nil, p.err
-		}
-		p.decision.Key, p.decision.Attempts = p.message.IdempotencyKey, 1
-		return p.decision, nil
 	case <-p.ctx.Done():
-		return nil, newError("decide", p.ctx.Err())
+		select {
+		case <-p.done: // an answer that is there is given, however late it is asked for
+		default:
+			return nil, newError("decide", p.ctx.Err())
+		}
 	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	p.decision.Key, p.decision.Attempts = p.message.IdempotencyKey, 1
+	return p.decision, nil
 }
 
 // Start sends a request, once, and returns before its answer; it waits while the stream is
@@ -298,7 +302,8 @@ func (w *decideWire) fail(err error) {
 func (w *decideWire) settle(p *Pending, d *Decision, err error) {
 	p.decision = d
 	if err != nil {
-		if w.owner.ctx.Err() != nil {
+		// The client's end reaches the stream's context a moment later.
+		if w.owner.ctx.Err() != nil || w.owner.client.ctx.Err() != nil {
 			err = fmt.Errorf("the stream was ended: %w", w.owner.ended())
 		}
 		p.err = newError("decide", err)

@@ -3,6 +3,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -434,9 +435,11 @@ func (s *PushStream) again(b *pushBatch, cause error, unsent bool) {
 		return
 	}
 	failure := newError("push", cause)
+	// The client's end reaches the stream's context a moment later.
+	ended := cmp.Or(s.ctx.Err(), s.client.ctx.Err())
 	switch {
-	case s.ctx.Err() != nil:
-		s.settleAll(b, nil, newError("push", s.ctx.Err()))
+	case ended != nil:
+		s.settleAll(b, nil, newError("push", ended))
 	case !b.safe && !unsent:
 		failure.Message = "the events have no ids, so they are not sent again: " + failure.Message
 		failure.Retryable = false

@@ -149,6 +149,7 @@ func start(t *testing.T, f *faulty, o Options) (*Client, *trackingListener) {
 	defaultTo(&o.DecideTimeout, time.Minute)
 	defaultTo(&o.GetTimeout, time.Minute)
 	defaultTo(&o.PushTimeout, time.Minute)
+	defaultTo(&o.InferTimeout, time.Minute)
 	defaultTo(&o.DialTimeout, time.Minute)
 	defaultTo(&o.Attempts, 10)
 	c, err := Dial(t.Context(), inner.Addr().String(), o)
@@ -277,16 +278,11 @@ func TestDroppedConnection(t *testing.T) {
 }
 
 func TestDialSaysThatNobodyIsThere(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
+	const address = "127.0.0.1:1" // below the ports that other tests are given
 	if _, err := Dial(t.Context(), address, Options{DialTimeout: 50 * time.Millisecond}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), address) {
 		t.Errorf("error %v", err)
 	}
-	c, err := Dial(t.Context(), address, Options{Lazy: true, Attempts: 1})
+	c, err := Dial(t.Context(), address, Options{Lazy: true, Attempts: 1, DecideTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,9 +45,11 @@ func TestDecideStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	decideMany(t, s, 16, 2000)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var pending []*Pending
 	for i := range 8 {
-		p, err := s.Start(t.Context(), NewDecide("d").Float("score", float64(i)))
+		p, err := s.Start(ctx, NewDecide("d").Float("score", float64(i)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,6 +58,7 @@ func TestDecideStream(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
+	cancel() // too late: the answers are there
 	for i, p := range pending {
 		if d, err := p.Wait(); err != nil || d.Score != float64(i) {
 			t.Errorf("request %d: %v %v", i, d, err)

@@ -244,6 +244,7 @@ func TestRolloutAllocates(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	b := newBench(t)
+	b.undisturbed()
 	b.beside("fraud", 2, constant(0.75))
 	measure := func() float64 {
 		return testing.AllocsPerRun(200, func() {
