@@ -203,12 +203,15 @@ func (l *loader) field(e entry, path string, late bool) Field {
 }
 
 func (l *loader) fieldBounds(o *object, f *Field) {
-	for key, bound := range map[string]*float64{"min": &f.Min, "max": &f.Max} {
-		if x, ok := o.number(key); ok {
-			*bound = x
+	for _, b := range []struct {
+		key   string
+		bound *float64
+	}{{"min", &f.Min}, {"max", &f.Max}} {
+		if x, ok := o.number(b.key); ok {
+			*b.bound = x
 		}
-		if o.has(key) && f.Type != column.Int64 && f.Type != column.Float64 && f.Type != column.Invalid {
-			o.bad(key, "bounds are for int64 and float64, not for %s", f.Type)
+		if o.has(b.key) && f.Type != column.Int64 && f.Type != column.Float64 && f.Type != column.Invalid {
+			o.bad(b.key, "bounds are for int64 and float64, not for %s", f.Type)
 		}
 	}
 	if f.Min > f.Max {

@@ -130,5 +130,5 @@
 // Everything on [Log] and [Stream] may be used by many goroutines; a [Scanner] by one.
 // Encoding happens outside the lock, which an append holds for one copy. The writer
 // goroutine alone writes segments; one compaction runs at a time. Both end with
-// [Log.Close]. A visit of Replay holds no lock. Locks: compacting -> mu.
+// [Log.Close]. A visit of Replay holds no lock. Locks: compacting -> removing -> mu.
 package offline

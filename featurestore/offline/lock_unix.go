@@ -26,5 +26,13 @@ func (osFS) Lock(name string) (io.Closer, error) {
 		}
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
 	}
-	return f, nil
+	return fileLock{f}, nil
+}
+
+type fileLock struct{ *os.File }
+
+// Close gives the lock back itself: a program that is being started at this moment still
+// shares the open file, and with it the lock, until it runs.
+func (l fileLock) Close() error {
+	return errors.Join(unix.Flock(int(l.Fd()), unix.LOCK_UN), l.File.Close())
 }

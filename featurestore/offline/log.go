@@ -27,6 +27,7 @@ type Log struct {
 	writerDone  chan struct{}
 	compactors  sync.WaitGroup
 	compacting  sync.Mutex // held by the one compaction there is; before mu
+	removing    sync.Mutex // held by who removes segments; before mu
 	unpublished *commit    // a manifest that may or may not count; guarded by compacting
 
 	mu struct {
@@ -204,19 +205,34 @@ type garbage struct {
 	segment bool
 }
 
-// collect removes the garbage that nobody reads: all, or what is in the folder.
+// collect removes the garbage that nobody reads: all, or what is in the folder. Segments go
+// one after another, also where a hold and a compaction let go of some at once: who is
+// killed meanwhile leaves no hole among those that are left.
 func (l *Log) collect(ctx context.Context, segmentsOnly bool) error {
+	l.removing.Lock()
+	err := l.removeAll(ctx, l.takeGarbage(true))
+	l.removing.Unlock()
+	if segmentsOnly {
+		return err
+	}
+	return errors.Join(err, l.removeAll(ctx, l.takeGarbage(false)))
+}
+
+// takeGarbage takes over the segments, or the objects, that nobody reads.
+func (l *Log) takeGarbage(segments bool) (gone []garbage) {
 	l.mu.Lock()
-	var gone []garbage
+	defer l.mu.Unlock()
 	l.mu.garbage = slices.DeleteFunc(l.mu.garbage, func(g garbage) bool {
-		if l.mu.pins[g.name] > 0 || (segmentsOnly && !g.segment) {
+		if l.mu.pins[g.name] > 0 || g.segment != segments {
 			return false
 		}
 		gone = append(gone, g)
 		return true
 	})
-	l.mu.Unlock()
-	var all error
+	return gone
+}
+
+func (l *Log) removeAll(ctx context.Context, gone []garbage) (all error) {
 	for _, g := range gone {
 		if err := l.removeGarbage(ctx, g); err != nil {
 			all = errors.Join(all, fmt.Errorf("remove %s: %w", g.name, err))

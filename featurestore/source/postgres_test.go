@@ -63,7 +63,7 @@ func startPostgres(t *testing.T) string {
 	if out, err := run("initdb", "-D", filepath.Join(dir, "data"), "-U", "reader", "--no-sync", "-E", "UTF8", "-A", "scram-sha-256", "--pwfile", password).CombinedOutput(); err != nil {
 		t.Skipf("no database can be made here: %v: %s", err, out)
 	}
-	server := run("postgres", "-D", filepath.Join(dir, "data"), "-k", dir, "-c", "listen_addresses=", "-F", "-c", "shared_buffers=8MB", "-c", "max_connections=5")
+	server := run("postgres", "-D", filepath.Join(dir, "data"), "-k", dir, "-c", "listen_addresses=", "-F", "-c", "shared_buffers=8MB", "-c", "max_connections=50") // those that were closed end a little later
 	var log bytes.Buffer
 	server.Stderr = &log
 	must(t, server.Start())

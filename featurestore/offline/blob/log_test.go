@@ -267,15 +267,23 @@ func TestKillOverTheStore(t *testing.T) {
 	}
 	backend := s3mem.New()
 	must(t, backend.CreateBucket(bucket))
-	srv := httptest.NewServer(gofakes3.New(backend).Server()) // the child would not trust a certificate of the test
-	t.Cleanup(srv.Close)
+	serve := func() (*httptest.Server, string) {
+		srv := httptest.NewServer(gofakes3.New(backend).Server()) // the child would not trust a certificate of the test
+		t.Cleanup(srv.Close)
+		return srv, "s3://" + bucket + "/log?insecure=true&region=us-east-1&endpoint=" + strings.TrimPrefix(srv.URL, "http://")
+	}
 	t.Setenv("AWS_ACCESS_KEY_ID", "key")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
-	dir, url := t.TempDir(), "s3://"+bucket+"/log?insecure=true&region=us-east-1&endpoint="+strings.TrimPrefix(srv.URL, "http://")
+	dir := t.TempDir()
+	_, url := serve()
 	acknowledged := map[string]bool{}
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
 	for range rounds {
-		runAndKill(t, dir+" "+url, 100+rng.IntN(300), acknowledged)
+		// The child has a server of its own, and closing that waits for its last requests: none
+		// may be done when the next owner has the log open.
+		its, itsURL := serve()
+		runAndKill(t, dir+" "+itsURL, 100+rng.IntN(300), acknowledged)
+		its.Close()
 		storage, err := Open(t.Context(), url, Options{})
 		must(t, err)
 		l := openLog(t, offline.Options{Dir: dir, Storage: storage})
