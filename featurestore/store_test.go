@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,18 +72,21 @@ const history = `transaction_id,at,customer_id,terminal_id,amount,is_fraud
 type world struct {
 	t     *testing.T
 	dir   string
-	now   time.Time
+	clock atomic.Int64 // the store's goroutines read it too
 	store *featurestore.Store
 }
 
 func open(t *testing.T) *world {
-	w := &world{t: t, dir: t.TempDir(), now: time.Date(2018, 4, 10, 0, 0, 0, 0, time.UTC)}
+	w := &world{t: t, dir: t.TempDir()}
+	w.clock.Store(time.Date(2018, 4, 10, 0, 0, 0, 0, time.UTC).UnixMicro())
 	write(t, filepath.Join(w.dir, "features.yaml"), cards)
 	write(t, filepath.Join(w.dir, "payments.csv"), history)
 	w.open()
 	t.Cleanup(func() { w.store.Close() })
 	return w
 }
+
+func (w *world) now() time.Time { return time.UnixMicro(w.clock.Load()).UTC() }
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
@@ -98,7 +102,7 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.store, err = featurestore.Open(context.Background(), featurestore.Options{
-		Dir: filepath.Join(w.dir, "state"), Catalog: c, Now: func() time.Time { return w.now },
+		Dir: filepath.Join(w.dir, "state"), Catalog: c, Now: w.now,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -167,33 +171,33 @@ func TestHistoryThenPushes(t *testing.T) {
 		if m := loaded[0]; m.Loaded+m.Known != 3 || m.Future != 1 {
 			t.Errorf("loaded %+v", m)
 		}
-		w.expect(w.read(7, 70, 5, w.now), 5, 1, 60, 2, 0.5)
+		w.expect(w.read(7, 70, 5, w.now()), 5, 1, 60, 2, 0.5)
 		w.reopen()
 	}
 	// Two payments of a new customer at the terminal; the label of the first comes late.
 	nan := math.NaN()
-	first := w.now
+	first := w.now()
 	if r := w.push(10, 8, 70, 100, nan, first); r.Accepted != 1 || len(r.Errors) != 0 {
 		t.Fatalf("push: %+v", r)
 	}
-	w.expect(w.read(8, 70, 5, w.now), 5, 1, 100, 2, 0.5)
+	w.expect(w.read(8, 70, 5, w.now()), 5, 1, 100, 2, 0.5)
 	if r := w.push(10, 8, 70, 100, nan, first); r.Duplicates != 1 {
 		t.Errorf("the same payment again: %+v", r)
 	}
-	w.now = first.Add(7 * 24 * time.Hour)
-	w.push(11, 8, 70, 50, nan, w.now)
+	w.clock.Store(first.Add(7 * 24 * time.Hour).UnixMicro())
+	w.push(11, 8, 70, 50, nan, w.now())
 	if r := w.push(10, 8, 70, nan, 1, first); r.Accepted != 1 || len(r.Errors) != 0 {
 		t.Errorf("the label when it is known: %+v", r)
 	}
 	// The terminal's window is 04-03 to 04-10: payment 3, whose label nobody has sent, and 10.
-	w.expect(w.read(8, 70, 5, w.now), 5, 1, 50, 2, 1)
+	w.expect(w.read(8, 70, 5, w.now()), 5, 1, 50, 2, 1)
 	w.reopen()
-	w.expect(w.read(8, 70, 5, w.now), 5, 1, 50, 2, 1)
+	w.expect(w.read(8, 70, 5, w.now()), 5, 1, 50, 2, 1)
 }
 
 func TestUnknownEntity(t *testing.T) {
 	w := open(t)
-	out := w.read(1, 2, 3, w.now)
+	out := w.read(1, 2, 3, w.now())
 	nan := math.NaN()
 	w.expect(out, 3, 0, nan, 0, 0)
 	for i, s := range out.StatusRow(0)[1:] {

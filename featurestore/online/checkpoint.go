@@ -43,6 +43,9 @@ func (l *Local) checkpointAtLeisure(ctx context.Context) error {
 }
 
 func (l *Local) beginCheckpoint(ctx context.Context, giveUp <-chan struct{}) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	select {
 	case l.checkpointing <- struct{}{}:
 		return nil

@@ -167,14 +167,14 @@ func TestInterleavings(t *testing.T) {
 
 // TestParallel is for the race detector, and closes while others go on.
 func TestParallel(t *testing.T) {
-	const keys = 64
+	const keys, rounds, closing = 64, 3000, 2500
 	c := opened[string](t, nil, Options{BytesMax: bytesMin})
 	s := &slow{versions: make([]uint64, keys)}
 	var all sync.WaitGroup
 	for w := range 4 {
 		all.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(w), 4))
-			for i := range 3000 {
+			for i := range rounds {
 				key := r.IntN(keys)
 				if r.IntN(8) == 0 {
 					s.change(key)
@@ -184,7 +184,7 @@ func TestParallel(t *testing.T) {
 					t.Errorf("key %d at version %d: cache shows %s", key, current, v)
 				}
 				c.Put(keyOf(key), Epoch(current), valueAt(key, current), 200)
-				if w == 0 && i == 2500 {
+				if w == 0 && i == closing {
 					c.Close()
 				}
 			}
@@ -194,7 +194,8 @@ func TestParallel(t *testing.T) {
 	if c.Find(keyOf(1)) != nil {
 		t.Error("a closed cache has an entry")
 	}
-	if st := c.Stats(); st.Puts != 12000 || st.Lost < 500 {
+	// Those of whoever closed it, at least: the others may have been done by then.
+	if st := c.Stats(); st.Puts != 4*rounds || st.Lost < rounds-1-closing {
 		t.Errorf("%+v: Puts after Close are not told as lost", st)
 	}
 }

@@ -59,7 +59,7 @@ func (w *world) open() {
 	}
 	w.store, err = featurestore.Open(context.Background(), featurestore.Options{
 		Dir: w.dir, Catalog: c, Now: func() time.Time { return w.now }, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Redis: &redis.Options{URL: "redis://" + w.redis.Addr(), Deadline: 5 * time.Second, WriteDeadline: 10 * time.Second},
+		Redis: &redis.Options{URL: "redis://" + w.redis.Addr(), Deadline: 30 * time.Second, WriteDeadline: 30 * time.Second},
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -85,7 +86,7 @@ func options(t testing.TB, address string) Options {
 	return Options{
 		Addresses: []string{address}, Tables: testTables(t), Logger: quiet,
 		// A loaded machine is slow, and the tests say when they want less.
-		Deadline: 5 * time.Second, WriteDeadline: 10 * time.Second,
+		Deadline: 30 * time.Second, WriteDeadline: 30 * time.Second,
 	}
 }
 
@@ -122,7 +123,9 @@ type server struct {
 	dir     string
 	address string
 	args    []string
+	started bool // at this address, which stays
 	process *exec.Cmd
+	ended   chan struct{} // closed when the process has
 }
 
 // serve starts a Redis process, or skips the test.
@@ -131,9 +134,9 @@ func serve(t testing.TB, args ...string) *server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("redis-server is not on the PATH")
 	}
-	s := &server{t: t, dir: t.TempDir(), args: args, address: freeAddress(t)}
-	s.start()
+	s := &server{t: t, dir: t.TempDir(), args: args}
 	t.Cleanup(s.kill)
+	s.start()
 	return s
 }
 
@@ -147,23 +150,51 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// start starts the process and waits until it answers.
+// start starts the process and waits until it answers. Where another program has taken
+// the port meanwhile, the process ends, and is started again.
 func (s *server) start() {
 	s.t.Helper()
+	until(s.t, "redis-server starts", func() bool {
+		select {
+		case <-s.ended:
+			s.kill()
+		default:
+		}
+		if s.process == nil {
+			s.launch()
+		}
+		return s.answers()
+	})
+	s.started = true
+}
+
+func (s *server) launch() {
+	s.t.Helper()
+	if !s.started {
+		s.address = freeAddress(s.t)
+	}
 	_, port, _ := net.SplitHostPort(s.address)
 	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--logfile", filepath.Join(s.dir, "log")}, s.args...)
-	s.process = exec.Command("redis-server", args...)
-	if err := s.process.Start(); err != nil {
+	process, ended := exec.Command("redis-server", args...), make(chan struct{})
+	if err := process.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	until(s.t, "redis-server starts", func() bool {
-		c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.address}, DisableCache: true, ForceSingleClient: true})
-		if err != nil {
-			return false
-		}
-		defer c.Close()
-		return c.Do(context.Background(), c.B().Ping().Build()).Error() == nil
-	})
+	s.process, s.ended = process, ended
+	go func() {
+		defer close(ended)
+		_ = process.Wait() // it is killed
+	}()
+}
+
+// answers reports whether the process does, and not another one at its port.
+func (s *server) answers() bool {
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.address}, DisableCache: true, ForceSingleClient: true})
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	info, err := c.Do(context.Background(), c.B().Info().Section("server").Build()).ToString()
+	return err == nil && infoField(info, "process_id") == strconv.Itoa(s.process.Process.Pid) && c.Do(context.Background(), c.B().Ping().Build()).Error() == nil
 }
 
 // kill ends the process as a power cut would.
@@ -171,8 +202,8 @@ func (s *server) kill() {
 	if s.process != nil {
 		_ = s.process.Process.Signal(syscall.SIGCONT)
 		_ = s.process.Process.Kill()
-		_ = s.process.Wait()
-		s.process = nil
+		<-s.ended
+		s.process, s.ended = nil, nil
 	}
 }
 

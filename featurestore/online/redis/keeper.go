@@ -230,6 +230,9 @@ func (s *Store) mark(ctx context.Context, through uint64) error {
 			args := []string{s.buckets[b].record.Load().revision, s.options.Log, formatOwner(s.buckets[b].owner.Load().id), strconv.FormatUint(through, 10)}
 			requests[b] = request{script: markScript, keys: []string{s.buckets[b].key}, args: append(args, s.prints()...)}
 		}
+		if err := s.fence(); err != nil { // which whoever loaded these records has found
+			return err
+		}
 		if err := s.conn.call(ctx, s.options.WriteDeadline, requests); err != nil {
 			return err
 		}
@@ -244,9 +247,6 @@ func (s *Store) mark(ctx context.Context, through uint64) error {
 			return nil
 		}
 		if err := s.refresh(ctx); err != nil {
-			return err
-		}
-		if err := s.fence(); err != nil {
 			return err
 		}
 		if s.at() != ready {

@@ -153,7 +153,7 @@ func plain(s string) bool {
 }
 
 // dialTimeoutMax bounds making a connection, greeting included.
-const dialTimeoutMax = 2 * time.Second
+const dialTimeoutMax = 10 * time.Second
 
 // client returns what rueidis is to be given. Its addresses have no password.
 func (o *Options) client() (rueidis.ClientOption, error) {

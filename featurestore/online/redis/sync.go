@@ -241,7 +241,10 @@ func (s *Store) refresh(ctx context.Context) error {
 	s.refreshing.Lock()
 	defer s.refreshing.Unlock()
 	if s.refreshes.Load() != before {
-		return ctx.Err()
+		if err := ctx.Err(); err != nil {
+			return s.conn.unavailable(err)
+		}
+		return nil
 	}
 	defer s.refreshes.Add(1)
 	states, err := s.all(ctx, loadScript, func(int) []string { return []string{} })

@@ -390,6 +390,11 @@ func (w *writer) addWrite(c *calls, bucket int, some []*entity, turn string) int
 
 // sendCalls makes the calls of send. waits says that it was another's turn.
 func (w *writer) sendCalls(ctx context.Context, c *calls) (again, unknown []*entity, waits bool, err error) {
+	// Where a request is for a record that another goroutine has just loaded, that may have
+	// said so.
+	if err := w.store.fence(); err != nil {
+		return slices.Concat(c.entities...), nil, false, err
+	}
 	_ = w.call(ctx, c.requests)
 	for i := range c.requests {
 		if e := c.requests[i].err; e != nil {

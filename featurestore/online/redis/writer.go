@@ -248,16 +248,11 @@ func (w *writer) through() uint64 {
 // revive makes an entity with pending tasks one of the group.
 func (w *writer) revive(e *entity) {
 	delete(w.pending, e.key)
-	w.notePending(-len(e.tasks))
+	w.pendingLen -= len(e.tasks)
 	w.entities[e.key] = e
 	e.group, e.err = w.group, nil
 	w.touched = append(w.touched, e)
 	w.use.add(e)
-}
-
-func (w *writer) notePending(more int) {
-	w.pendingLen += more
-	w.store.counts.pending.Store(int64(w.pendingLen))
 }
 
 // ready makes sure that the group may be written.
@@ -399,6 +394,7 @@ func (w *writer) conclude(err error) {
 		clear(e.tasks)
 		e.tasks = e.tasks[:0]
 	}
+	w.store.counts.pending.Store(int64(w.pendingLen)) // not before: what is tried again is pending until it is written
 }
 
 // fail tells the events of an entity's tasks, forgets the entity, and keeps the tasks that
@@ -426,7 +422,7 @@ func (w *writer) fail(e *entity) {
 	delete(w.entities, e.key)
 	if len(p.tasks) > 0 {
 		w.pending[p.key] = p
-		w.notePending(len(p.tasks))
+		w.pendingLen += len(p.tasks)
 	}
 }
 
