@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -25,7 +26,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// killChild labels until it is killed, and says what was acknowledged.
+// killLabels is how many tasks a child labels: more than are waited for, and few enough that
+// there are some for the next one.
+const killLabels = 300
+
+// killChild labels until it is killed, or its standard input ends, and says what was
+// acknowledged.
 func killChild(dir string) error {
 	ctx := context.Background()
 	l, err := offline.Open(ctx, offline.Options{Dir: dir})
@@ -36,7 +42,7 @@ func killChild(dir string) error {
 	if err != nil {
 		return err
 	}
-	for i := 0; ; i++ {
+	for i := range killLabels {
 		got, err := s.Lease(ctx, "colors", "ada", 2)
 		if err != nil || len(got) == 0 {
 			return fmt.Errorf("no task: %w", err)
@@ -53,6 +59,8 @@ func killChild(dir string) error {
 			fmt.Println("undid", id)
 		}
 	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return fmt.Errorf("was not killed: %w", err)
 }
 
 // TestKillLosesNothing kills a process that labels, again and again: what it acknowledged
@@ -81,11 +89,15 @@ func TestKillLosesNothing(t *testing.T) {
 		for id, is := range said {
 			// What the child did after the last line that was read is not known: it may have
 			// taken the last one back, and labelled again what it had taken back.
-			if v := must(s.Task("colors", id))(t); is && v.Status != StatusDone && id != last {
+			v := must(s.Task("colors", id))(t)
+			if is && v.Status != StatusDone && id != last {
 				t.Errorf("round %d: task %s is %s, though its label was acknowledged", round, id, v.Status)
 			}
+			if id == last { // now it is known, and stays so in the next rounds
+				said[id] = v.Status == StatusDone
+			}
 		}
-		if held := must(s.Lease(t.Context(), "colors", "bob", 1))(t); len(held) != 1 || said[held[0].Task.ID] && held[0].Task.ID != last {
+		if held := must(s.Lease(t.Context(), "colors", "bob", 1))(t); len(held) != 1 || said[held[0].Task.ID] {
 			t.Errorf("round %d: bob gets %v, which ada has labelled", round, ids(held))
 		}
 		if err := l.Close(); err != nil {
@@ -101,6 +113,9 @@ func labelAndKill(t *testing.T, dir string, lines int, said map[string]bool) (la
 	child.Env = append(os.Environ(), killChildVariable+"="+dir)
 	out, err := child.StdoutPipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := child.StdinPipe(); err != nil { // open until it is killed
 		t.Fatal(err)
 	}
 	if err := child.Start(); err != nil {

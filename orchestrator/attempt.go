@@ -123,6 +123,9 @@ func (e *engine) inSlot(ctx context.Context, do func() error) error {
 		return context.Cause(ctx)
 	}
 	defer func() { <-e.slots }()
+	if ctx.Err() != nil { // a slot may be free as the context ends
+		return context.Cause(ctx)
+	}
 	return do()
 }
 

@@ -172,7 +172,7 @@ func TestKilledAtRandomPoints(t *testing.T) {
 			}
 			added := executedLines(t, dir)[before:]
 			if len(added) == 0 && !done { // the machine is slow now: without progress this would not end
-				span = min(span*5/4, 2*time.Second)
+				span = min(span*5/4, time.Minute)
 			}
 			for _, name := range added {
 				if finished[name] {

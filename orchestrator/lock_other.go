@@ -4,8 +4,21 @@
 
 package orchestrator
 
-import "os"
+import (
+	"io"
+	"os"
+)
 
 // lock opens the file and locks nothing: this system has no advisory locks, so its users
 // see to it that one process uses a state folder.
-func lock(path string) (*os.File, error) { return os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666) }
+func lock(path string) (io.Closer, error) { return open(path, os.O_CREATE|os.O_RDWR) }
+
+func lockShared(path string) (io.Closer, error) { return open(path, os.O_RDONLY) }
+
+func open(path string, flag int) (io.Closer, error) {
+	f, err := os.OpenFile(path, flag, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}

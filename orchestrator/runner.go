@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -29,7 +30,7 @@ const compactBytes = 1 << 20
 // Runner runs the pipelines of a state folder.
 type Runner struct {
 	*engine
-	lock    *os.File
+	lock    io.Closer
 	journal *journal.Journal
 	mu      struct {
 		sync.Mutex
@@ -62,14 +63,21 @@ func Open(ctx context.Context, o Options) (*Runner, error) {
 	return r, nil
 }
 
-// lockPatiently does not take a View, which holds the lock for a moment to see whether
+// viewMax is how long a runner waits for those who only look at the folder.
+const viewMax = 30 * time.Second
+
+// lockPatiently does not take a View, which shares the lock for a moment to see whether
 // anybody has it, for a runner.
-func lockPatiently(path string) (f *os.File, err error) {
-	for range 5 {
-		if f, err = lock(path); !errors.Is(err, ErrLocked) {
-			return f, err
+func lockPatiently(path string) (l io.Closer, err error) {
+	for begin, runner := time.Now(), 0; runner < 5 && time.Since(begin) < viewMax; time.Sleep(10 * time.Millisecond) {
+		if l, err = lock(path); !errors.Is(err, ErrLocked) {
+			return l, err
 		}
-		time.Sleep(10 * time.Millisecond)
+		if view, shared := lockShared(path); shared == nil {
+			_ = view.Close() // it was only tried
+		} else {
+			runner++
+		}
 	}
 	return nil, err
 }

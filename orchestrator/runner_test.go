@@ -342,10 +342,11 @@ func TestConcurrencyLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int64
 		r := openRunner(t, Options{Concurrency: 5, Kinds: []Kind{taskKind("busy", func(ctx context.Context, _ *Call) error {
-			if n := now.Add(1); n > most.Load() {
-				most.Store(n)
-			}
+			n := now.Add(1)
+			// The larger of two that come at once stays.
 			defer now.Add(-1)
+			for before := most.Load(); n > before && !most.CompareAndSwap(before, n); before = most.Load() {
+			}
 			return wait(ctx, time.Second)
 		})}, Pipelines: parse(t, `
 pipelines:
@@ -370,6 +371,55 @@ func TestOneRunnerPerFolder(t *testing.T) {
 	r := openRunner(t, Options{})
 	if _, err := Open(t.Context(), Options{Dir: r.options.Dir}); !errors.Is(err, ErrLocked) {
 		t.Error(err)
+	}
+}
+
+// Those who look at a folder at once take neither each other for a runner, nor does a runner
+// that begins meanwhile: it waits for them.
+func TestViewsAreNoRunners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		o := Options{Dir: t.TempDir(), Kinds: []Kind{taskKind("stop", func(ctx context.Context, _ *Call) error { cancel(); return ctx.Err() })},
+			Pipelines: parse(t, "pipelines: {p: {tasks: {a: {uses: stop}}}}")}
+		r := openRunner(t, o)
+		if _, err := r.Run(ctx, "p", RunOptions{Run: "x"}); !errors.Is(err, ErrInterrupted) {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		looking, err := lockShared(filepath.Join(o.Dir, "lock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := NewView(o.Dir).Status("x"); err != nil || s.Status != StatusInterrupted {
+			t.Errorf("%+v, %v", s, err)
+		}
+		time.AfterFunc(10*time.Second, func() {
+			if err := looking.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		begin := time.Now()
+		openRunner(t, o)
+		if waited := time.Since(begin); waited < 10*time.Second {
+			t.Errorf("the runner was there after %s", waited)
+		}
+		if _, err := Open(t.Context(), o); !errors.Is(err, ErrLocked) {
+			t.Errorf("a second runner: %v", err)
+		}
+	})
+}
+
+// No attempt begins after the context has ended, though there is room for it.
+func TestNoSlotAfterTheEnd(t *testing.T) {
+	r := openRunner(t, Options{})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(ErrCancelled)
+	for range 100 {
+		if err := r.inSlot(ctx, func() error { return errors.New("it began") }); !errors.Is(err, ErrCancelled) {
+			t.Fatal(err)
+		}
 	}
 }
 

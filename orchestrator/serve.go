@@ -38,8 +38,9 @@ type lane struct {
 	p       *pipeline.Pipeline
 	last    time.Time // of the schedule, that was put into the queue
 	queue   []job
-	asked   map[firedKey]string // ids of runs that triggers asked for, that were put into the queue
-	running string              // a run's id
+	asked   map[firedKey]string     // ids of runs that triggers asked for, that were put into the queue
+	running string                  // a run's id
+	cancel  context.CancelCauseFunc // ends it
 }
 
 type job struct {
@@ -173,9 +174,7 @@ func (s *server) due(l *lane, now time.Time) error {
 		l.queue = l.queue[:0]
 		clear(l.asked)
 		if l.running != "" {
-			if err := s.r.Cancel(l.running); err != nil {
-				return err
-			}
+			l.cancel(ErrCancelled) // Runner.Cancel knows it only once it is written down
 		}
 		times = times[len(times)-1:]
 	}
@@ -250,6 +249,7 @@ func (s *server) start(ctx context.Context, l *lane) {
 		l.running = j.resume.ID
 	}
 	s.running++
+	ctx, l.cancel = context.WithCancelCause(ctx)
 	go func() {
 		var err error
 		if j.resume != nil {
@@ -265,6 +265,7 @@ func (s *server) start(ctx context.Context, l *lane) {
 }
 
 func (s *server) end(l *lane) {
+	l.cancel(nil)
 	l.running = ""
 	s.running--
 }

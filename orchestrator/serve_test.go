@@ -89,6 +89,39 @@ pipelines:
 	}
 }
 
+// A run that is due cancels the one before it though that has not come to be written down.
+func TestServeCancelsWhatHasNotBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &served{}
+		kind, first := noteKind(s), true
+		decode := kind.Decode
+		kind.Decode = func(with []byte) (Task, error) { // asked for before a run is written down
+			if first {
+				first = false
+				time.Sleep(90 * time.Minute) // of the bubble
+			}
+			return decode(with)
+		}
+		r := openRunner(t, Options{Look: time.Minute, Kinds: []Kind{kind}, Pipelines: parse(t, `
+pipelines:
+  p:
+    schedule: {cron: "0 * * * *", overlap: cancel}
+    tasks: {a: {uses: note, with: {text: ran}}}
+`)})
+		serve(t, r, 2*time.Hour+45*time.Minute)
+		if got := s.take(); got != "ran" {
+			t.Errorf("%q", got)
+		}
+		var all []string
+		for _, run := range r.Runs("p") {
+			all = append(all, string(run.Status)+" "+run.Time.Format(time.TimeOnly))
+		}
+		if got := strings.Join(all, ", "); got != "cancelled 01:00:00, succeeded 02:00:00" {
+			t.Errorf("runs are %s", got)
+		}
+	})
+}
+
 func TestServeCatchesUp(t *testing.T) {
 	for catchUp, want := range map[string]string{"none": "", "last": "05", "all": "02 03 04 05"} {
 		synctest.Test(t, func(t *testing.T) {

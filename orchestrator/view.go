@@ -24,11 +24,17 @@ func NewView(dir string) *View { return &View{dir} }
 // Runs returns the runs of a pipeline, or all for an empty name, the oldest first. A run
 // without a runner is shown as interrupted.
 func (v *View) Runs(pipeline string) ([]*RunStatus, error) {
+	// While this is held no runner begins, so that what the journal says to go on does not.
+	held, err := lockShared(filepath.Join(v.dir, "lock"))
+	alive := errors.Is(err, ErrLocked)
 	s := newState()
-	if err := journal.Read(filepath.Join(v.dir, "journal"), s.replay); err != nil {
+	err = journal.Read(filepath.Join(v.dir, "journal"), s.replay)
+	if held != nil {
+		err = errors.Join(err, held.Close())
+	}
+	if err != nil {
 		return nil, err
 	}
-	alive := v.alive()
 	var all []*RunStatus
 	for _, id := range s.order {
 		run := s.runs[id]
@@ -40,19 +46,6 @@ func (v *View) Runs(pipeline string) ([]*RunStatus, error) {
 		}
 	}
 	return all, nil
-}
-
-// alive says whether a runner has the folder.
-func (v *View) alive() bool {
-	if _, err := os.Stat(filepath.Join(v.dir, "lock")); err != nil {
-		return false
-	}
-	f, err := lock(filepath.Join(v.dir, "lock"))
-	if err != nil {
-		return errors.Is(err, ErrLocked)
-	}
-	_ = f.Close() // gives the lock back
-	return false
 }
 
 // Status returns a run.

@@ -104,9 +104,9 @@ func Parse(file string, text []byte) ([]*Definition, error) {
 	if len(text) > definitionBytesMax {
 		return nil, fmt.Errorf("%w: %s: has %d bytes, at most %d", ErrInvalid, file, len(text), definitionBytesMax)
 	}
-	var raw yamlFile
-	if err := yaml.UnmarshalWithOptions(text, &raw, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("%w: %s: %s", ErrInvalid, file, yaml.FormatError(err, false, false))
+	raw, err := decodeFile(file, text)
+	if err != nil {
+		return nil, err
 	}
 	if len(raw.Labels) == 0 {
 		return nil, fmt.Errorf("%w: %s: labels: has none", ErrInvalid, file)
@@ -125,6 +125,19 @@ func Parse(file string, text []byte) ([]*Definition, error) {
 	}
 	slices.SortFunc(all, func(a, b *Definition) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
+}
+
+// decodeFile reads YAML. Its parser is not ours: a fault in it is a refused file, no crash.
+func decodeFile(file string, text []byte) (raw yamlFile, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("%w: %s: cannot be read as YAML: %v", ErrInvalid, file, fault)
+		}
+	}()
+	if err := yaml.UnmarshalWithOptions(text, &raw, yaml.Strict()); err != nil {
+		return raw, fmt.Errorf("%w: %s: %s", ErrInvalid, file, yaml.FormatError(err, false, false))
+	}
+	return raw, nil
 }
 
 // definition is the label, or all that is wrong with it.

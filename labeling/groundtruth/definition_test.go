@@ -48,6 +48,7 @@ func TestParseWrong(t *testing.T) {
 		"labels: {}":                             "labels: has none",
 		"labels: [1]":                            "f.yaml",
 		label(", x: 1"):                          "unknown field",
+		label(", match: {entity:!!!ithin: 1h}"):  "cannot be read as YAML", // the parser panics
 		label(", window: 2d"):                    "already defined",
 		"labels: {a: {name: n, window: 1d}}":     "labels.a.decision: is required",
 		"labels: {a: {decision: d}}":             "labels.a.window: is required",

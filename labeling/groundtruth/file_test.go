@@ -136,6 +136,7 @@ func TestJSONRoundTrip(t *testing.T) {
 
 func FuzzParseJSON(f *testing.F) {
 	f.Add(`{"feedback_id":"f","prediction_id":"p","name":"n","kind":"label","value":true,"value_type":"bool","event_time":"2026-01-31T12:00:00Z","weight":0.5}`)
+	f.Add(`{"feedback_id":"f","prediction_id":"p","name":"n","value":true}`)
 	f.Add(`{"entity":{"customer_id":7},"value":-2.5,"event_time":1}`)
 	f.Add(`{"entity":{"a": }}`)
 	f.Fuzz(func(t *testing.T, text string) {
@@ -146,7 +147,7 @@ func FuzzParseJSON(f *testing.F) {
 			}
 			return
 		}
-		if feedback.check() != nil {
+		if feedback.Check() != nil { // not check, which adds what is not said
 			return
 		}
 		again, err := AppendJSON(nil, &feedback)

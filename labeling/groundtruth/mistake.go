@@ -35,13 +35,7 @@ func (m *mistake) Is(target error) bool { return target == ErrInvalid }
 
 // placed finds the lines of mistakes in a file that parses, and joins them in that order.
 func placed(text []byte, all []*mistake) error {
-	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
-	for _, m := range all {
-		m.line, m.column = 1, 1
-		if err == nil && len(file.Docs) > 0 {
-			m.find(file.Docs[0].Body, m.path)
-		}
-	}
+	locate(text, all)
 	slices.SortFunc(all, func(a, b *mistake) int {
 		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column), strings.Compare(a.Error(), b.Error()))
 	})
@@ -50,6 +44,22 @@ func placed(text []byte, all []*mistake) error {
 		joined[i] = m
 	}
 	return errors.Join(joined...)
+}
+
+// locate finds the places. A fault of the parser, which is not ours, leaves the rest at the
+// beginning of the file.
+func locate(text []byte, all []*mistake) {
+	for _, m := range all {
+		m.line, m.column = 1, 1
+	}
+	defer func() { _ = recover() }()
+	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
+	if err != nil || len(file.Docs) == 0 {
+		return
+	}
+	for _, m := range all {
+		m.find(file.Docs[0].Body, m.path)
+	}
 }
 
 // find goes down a path as far as the file has it. Names of labels may have dots, so keys

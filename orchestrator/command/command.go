@@ -219,7 +219,8 @@ func runGroup(cmd *exec.Cmd, output io.Writer) error {
 	defer timer.Stop()
 	select {
 	case <-copied:
-	case <-timer.C: // something left the group and writes on
+	case <-timer.C: // something left the group and writes on, or the copy had no time
+		endCopy(read, output, copied)
 	}
 	_ = read.Close()
 	<-copied

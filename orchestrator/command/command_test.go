@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,6 +98,34 @@ pipelines:
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// What a program said is taken though something it left behind has the pipe open, and though
+// the copy had no time to read it.
+func TestEndCopyTakesTheRest(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = errors.Join(read.Close(), write.Close()) }() // nothing is read after it
+	if _, err := write.WriteString("the last words"); err != nil {
+		t.Fatal(err)
+	}
+	copied := make(chan struct{})
+	close(copied)
+	var output strings.Builder
+	for range 2 { // the second finds nothing, and does not wait
+		endCopy(read, &output, copied)
+	}
+	if output.String() != "the last words" {
+		t.Errorf("%q", output.String())
+	}
+	reads := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, read)
+		close(reads)
+	}()
+	endCopy(read, io.Discard, reads) // ends a copy that waits
 }
 
 func TestBadWith(t *testing.T) {

@@ -5,6 +5,9 @@
 package command
 
 import (
+	"errors"
+	"io"
+	"os"
 	"os/exec"
 	"syscall"
 	"time"
@@ -28,4 +31,27 @@ func killGroup(cmd *exec.Cmd) {
 	if cmd.Process != nil {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // mostly there is nothing left
 	}
+}
+
+// pipeBytes is what a pipe holds at most.
+const pipeBytes = 64 << 10
+
+// endCopy ends the copy of a pipe that somebody still writes to. What is in the pipe by now
+// is copied: the program may have said it.
+func endCopy(read *os.File, output io.Writer, copied <-chan struct{}) {
+	pipe, err := read.SyscallConn()
+	if err != nil || read.SetReadDeadline(time.Now()) != nil {
+		return
+	}
+	<-copied
+	_ = pipe.Control(func(fd uintptr) { // which knows no deadline
+		text := make([]byte, pipeBytes)
+		n, err := syscall.Read(int(fd), text)
+		for errors.Is(err, syscall.EINTR) {
+			n, err = syscall.Read(int(fd), text)
+		}
+		if n > 0 {
+			_, _ = output.Write(text[:n])
+		}
+	})
 }

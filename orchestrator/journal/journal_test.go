@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -113,6 +114,38 @@ func TestTornAtEveryByte(t *testing.T) {
 			t.Fatalf("cut at byte %d, then appended: %q", cut, got)
 		}
 		_ = j.Close()
+	}
+}
+
+// growing is a file that another process appends to each time its end was read.
+type growing struct{ parts [][]byte }
+
+func (g *growing) Read(p []byte) (int, error) {
+	if len(g.parts) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, g.parts[0])
+	if g.parts[0] = g.parts[0][n:]; n == 0 {
+		g.parts = g.parts[1:]
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// A reader beside the writer leaves a line out of which it saw a part first and the rest later.
+func TestReadWhileALineIsWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	records := write(t, path, 12)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := range data {
+		var got []string
+		_, _, err := scan(path, &growing{[][]byte{data[:cut], data[cut:]}}, func(p []byte) error { got = append(got, string(p)); return nil })
+		if err != nil || len(got) > len(records) || !slices.Equal(got, records[:len(got)]) {
+			t.Fatalf("cut at byte %d: %d records, %v", cut, len(got), err)
+		}
 	}
 }
 
