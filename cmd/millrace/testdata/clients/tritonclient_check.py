@@ -234,7 +234,7 @@ class Time(ClientCase):
     def setUp(self):
         super().setUp()
         config = self.client.get_model_config(self.MODEL, as_json=True)["config"]
-        config["parameters"] = {"execute_delay_ms": {"string_value": "5000"}}
+        config["parameters"] = {"execute_delay_ms": {"string_value": "3000"}}
         self.client.load_model(self.MODEL, config=json.dumps(config))
         self.addCleanup(self.client.load_model, self.MODEL)
 
