@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,7 +104,9 @@ func (d *demo) claim() error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if entries, err := os.ReadDir(o.dir); err == nil && len(entries) > 0 {
+	entries, _ := os.ReadDir(o.dir)                                                                       // none where there is no folder; MkdirAll tells what is wrong with another
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.Name() == demoFile+".new" }) // a crash left it
+	if len(entries) > 0 {
 		return fmt.Errorf("%s: the folder is not empty and not of a demo: give a new one by --dir, so that nothing of yours is written over", o.dir)
 	}
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {

@@ -54,6 +54,12 @@ func TestDemoFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, saying(t, exitFailure, "demo", "--dir", dir), "not empty")
+	dir = t.TempDir() // of which a crash kept the first file from its name
+	writeText(t, filepath.Join(dir, demoFile+".new"), "{")
+	d := &demo{options: &demoOptions{dir: dir, seed: 7}}
+	if err := d.claim(); err != nil || !d.fresh || d.world.Seed != 7 {
+		t.Errorf("%+v, %v", d.world, err)
+	}
 	dir = t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, demoFile), []byte(`{"seed": 1, "customers": 1000, "start": "2026-01-05T00:00:00Z", "history_days": 50}`), 0o644); err != nil {
 		t.Fatal(err)

@@ -212,10 +212,9 @@ func (w *demoWatch) pipelines(now time.Time) error {
 		}
 		w.told[r.ID] = r.Status
 		link := "/console/pipelines/" + url.PathEscape(r.ID)
-		switch {
-		case !r.Status.Ended():
+		if !r.Status.Ended() || r.Status == orchestrator.StatusSucceeded { // also one that was over before the first look at it
 			w.d.tell(storyEvent{Key: "run " + r.ID, Time: now, Kind: storyRun, Text: "pipeline " + r.Pipeline + " trains a challenger" + causeOf(r), Link: link})
-		case r.Status != orchestrator.StatusSucceeded && r.Status != orchestrator.StatusInterrupted:
+		} else {
 			w.d.tell(storyEvent{Key: "failed " + r.ID, Time: now, Kind: storyRun, Text: fmt.Sprintf("pipeline %s: %s: %s", r.Pipeline, r.Status, firstLine(r.Error, 200)), Link: link})
 		}
 	}

@@ -26,7 +26,7 @@ func (s *shop) startFeatures() *runningServer {
 	logReader, logWriter := io.Pipe()
 	status := make(chan int, 1)
 	go func() {
-		args := s.words("serve --http-port=0 --grpc-port=0 --metrics-port=0 --log-format=json --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1" + withState)
+		args := s.words("serve --http-port=0 --grpc-port=0 --metrics-port=0 --log-format=json --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1 " + exitTimeout + withState)
 		status <- execute(ctx, args, strings.NewReader(""), io.Discard, logWriter)
 		logWriter.Close()
 	}()

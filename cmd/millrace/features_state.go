@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -96,12 +97,21 @@ func (s *stateFlags) options(dir string, owner *project, c *definition.Catalog, 
 	return o, nil
 }
 
+// commandPatience bounds what a command waits for Redis. A server has to answer within
+// milliseconds; whoever runs a command would rather have it wait than fail.
+const commandPatience = 30 * time.Second
+
 // openStore opens a store for the time of a command; warnings go to stderr. instead is what
 // to do where a server has it.
 func (s *stateFlags) openStore(ctx context.Context, dir string, owner *project, c *definition.Catalog, stderr io.Writer, p *progress, instead string) (*featurestore.Store, error) {
 	o, err := s.options(dir, owner, c, commandLogger(stderr), p)
 	if err != nil {
 		return nil, err
+	}
+	if o.Redis != nil {
+		patient := *o.Redis
+		patient.Deadline, patient.WriteDeadline = max(patient.Deadline, commandPatience), max(patient.WriteDeadline, commandPatience)
+		o.Redis = &patient
 	}
 	store, err := featurestore.Open(ctx, o)
 	p.clear()

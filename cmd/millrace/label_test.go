@@ -40,6 +40,7 @@ func labelProject(t *testing.T, more string) string {
 			t.Fatal(err)
 		}
 	}
+	slowMachine(t, filepath.Join(dir, "decisions.yaml"))
 	return dir
 }
 

@@ -36,6 +36,10 @@ func startServer(t *testing.T, args ...string) *runningServer {
 	return startCommand(t, append([]string{"serve"}, args...)...)
 }
 
+// exitTimeout is how long a server may take to end: a machine that stands still for a while
+// cuts no requests.
+const exitTimeout = "--exit-timeout-secs=120"
+
 // startCommand runs a command that serves until it says that it is ready. Its log is
 // where the ports that it chose can be read.
 func startCommand(t *testing.T, args ...string) *runningServer {
@@ -45,7 +49,7 @@ func startCommand(t *testing.T, args ...string) *runningServer {
 	logReader, logWriter := io.Pipe()
 	status := make(chan int, 1)
 	go func() {
-		args := append(args, "--http-port=0", "--grpc-port=0", "--metrics-port=0", "--log-format=json")
+		args := append(args, "--http-port=0", "--grpc-port=0", "--metrics-port=0", "--log-format=json", exitTimeout)
 		status <- execute(ctx, args, strings.NewReader(""), io.Discard, logWriter)
 		logWriter.Close()
 	}()

@@ -195,6 +195,10 @@ func (w *watcher) read(ctx context.Context, to uint64) error {
 	err := w.tail.Read(ctx, to, func(stream string, columns []offline.Column, r *offline.Record) error {
 		if stream == frontend.DecisionStream {
 			if p := w.reader.read(columns, r); p != nil && w.watches(p) {
+				if w.isBeyond(p.Arrival) { // it would take the monitor's clock there again
+					w.status.reject()
+					return nil
+				}
 				w.batch.add(&p.Prediction)
 				w.clock = max(w.clock, p.Arrival)
 			}
@@ -231,7 +235,7 @@ func (w *watcher) watches(p *loggedPrediction) bool { return p.version == w.vers
 
 // hear takes a row whose label came or changed.
 func (w *watcher) hear(row *groundtruth.Row) error {
-	if o, ok := w.outcome(row); ok {
+	if o, ok := w.outcome(row); ok && !w.isBeyond(o.Arrival) {
 		w.batch.events = append(w.batch.events, watched{arrival: o.Arrival, outcome: o})
 	}
 	return nil

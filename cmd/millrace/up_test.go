@@ -53,7 +53,8 @@ var smallWorld = []string{
 // runningUp is an up command that runs in this process.
 type runningUp struct {
 	t         *testing.T
-	listening sync.Map // address by face
+	listening sync.Map      // address by face
+	listens   chan struct{} // closed when all faces are in listening, or the log has ended
 	stop      context.CancelFunc
 	status    chan int
 	said      *bufio.Scanner
@@ -67,9 +68,9 @@ func startUp(t *testing.T, args ...string) *runningUp {
 	t.Cleanup(stop)
 	outReader, outWriter := io.Pipe()
 	logReader, logWriter := io.Pipe()
-	u := &runningUp{t: t, stop: stop, status: make(chan int, 1), said: bufio.NewScanner(outReader), log: make(chan string, 1)}
+	u := &runningUp{t: t, stop: stop, status: make(chan int, 1), said: bufio.NewScanner(outReader), log: make(chan string, 1), listens: make(chan struct{})}
 	go func() {
-		args := append([]string{"up", "--http-port=0", "--grpc-port=0", "--metrics-port=0", "--log-format=json", "--exit-timeout-secs=120"}, args...)
+		args := append([]string{"up", "--http-port=0", "--grpc-port=0", "--metrics-port=0", "--log-format=json", exitTimeout}, args...)
 		u.status <- execute(ctx, args, strings.NewReader(""), outWriter, logWriter)
 		outWriter.Close()
 		logWriter.Close()
@@ -78,11 +79,16 @@ func startUp(t *testing.T, args ...string) *runningUp {
 		var all strings.Builder
 		lines := bufio.NewScanner(logReader)
 		lines.Buffer(nil, 1<<20)
+		known := sync.OnceFunc(func() { close(u.listens) })
+		defer known()
 		for lines.Scan() {
 			all.WriteString(lines.Text() + "\n")
 			var line struct{ Msg, Face, Address string }
 			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "listening" {
 				u.listening.Store(line.Face, line.Address)
+				if line.Face == "metrics" { // the last one
+					known()
+				}
 			}
 		}
 		u.log <- all.String()
@@ -90,8 +96,10 @@ func startUp(t *testing.T, args ...string) *runningUp {
 	return u
 }
 
-// address is where a face listens, of a command that has said so.
+// address is where a face listens. What was printed may be here before the log is.
 func (u *runningUp) address(face string) string {
+	u.t.Helper()
+	<-u.listens
 	address, ok := u.listening.Load(face)
 	if !ok {
 		u.t.Fatalf("nothing listens for %s", face)

@@ -7,6 +7,14 @@ document.addEventListener("submit", (event) => {
   if (text && !window.confirm(text)) event.preventDefault();
 });
 
+// What is kept fresh is not replaced while a button of the mouse or a finger is down: the link
+// below it would be another one when it is let go, and the click lost.
+let pressed = false;
+for (const type of ["pointerdown", "pointermove", "pointerup", "pointercancel"]) {
+  document.addEventListener(type, (event) => { pressed = event.type !== "pointercancel" && event.buttons > 0; }, true);
+}
+document.addEventListener("htmx:beforeSwap", (event) => { if (pressed) event.preventDefault(); });
+
 const palette = ["#2f7fd6", "#d9730d", "#2e9e54", "#b4449b", "#7a6ff0", "#a08a12"];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);

@@ -22,7 +22,7 @@ const sums = left.map((value) => value + 1);
 /** Makes a unary call. */
 function call(method, request) {
   return new Promise((resolve, reject) => {
-    const deadline = Date.now() + 20_000;
+    const deadline = Date.now() + 60_000;
     client[method](request, { deadline }, (error, response) => (error ? reject(error) : resolve(response)));
   });
 }
@@ -64,7 +64,7 @@ async function checkUnary() {
 function stream(requests, answers) {
   return new Promise((resolve, reject) => {
     const seen = [];
-    const duplex = client.ModelStreamInfer({ deadline: Date.now() + 20_000 });
+    const duplex = client.ModelStreamInfer({ deadline: Date.now() + 60_000 });
     duplex.on('data', (answer) => seen.push(answer));
     duplex.on('error', reject);
     duplex.on('end', () => (seen.length === answers ? resolve(seen) : reject(new Error(`${seen.length} answers, want ${answers}`))));

@@ -21,7 +21,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 URL = os.environ["MILLRACE_URL"]
 REPOSITORY = pathlib.Path(os.environ["MILLRACE_REPOSITORY"])
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 
 LEFT = np.arange(16, dtype=np.int32).reshape(1, 16)
 RIGHT = np.ones((1, 16), dtype=np.int32)
@@ -202,7 +202,7 @@ class Inference(ClientCase):
             self.assert_sums(result)
 
     def test_parameters(self):
-        result = self.client.infer("simple", pair(), priority=1, timeout=10_000_000, parameters={"tenant": "a", "n": 3})
+        result = self.client.infer("simple", pair(), priority=1, timeout=100_000_000, parameters={"tenant": "a", "n": 3})
         self.assert_sums(result)
 
     def test_async(self):
@@ -234,7 +234,7 @@ class Time(ClientCase):
     def setUp(self):
         super().setUp()
         config = self.client.get_model_config(self.MODEL, as_json=True)["config"]
-        config["parameters"] = {"execute_delay_ms": {"string_value": "1000"}}
+        config["parameters"] = {"execute_delay_ms": {"string_value": "3000"}}
         self.client.load_model(self.MODEL, config=json.dumps(config))
         self.addCleanup(self.client.load_model, self.MODEL)
 
