@@ -32,7 +32,7 @@ pipelines:
         uses: canary
         inputs: {model: model.model}
         outputs: [record]
-        with: {decision: order, model: risk, share: 0.5, decisions: "{{ params.decisions }}", timeout: 1m, max_latency_ratio: 100000, wait_outcomes: "{{ params.outcomes }}", if_running: "{{ params.if_running }}", http: "{{ params.http }}", server: "{{ params.server }}"}
+        with: {decision: order, model: risk, share: 0.5, decisions: "{{ params.decisions }}", timeout: 10m, max_latency_ratio: 100000, wait_outcomes: "{{ params.outcomes }}", if_running: "{{ params.if_running }}", http: "{{ params.http }}", server: "{{ params.server }}"}
       promote: {uses: promote, when: canary.passed, inputs: {model: model.model}, with: {model: risk, without_report: true, server: "{{ params.server }}"}}
 `
 
@@ -77,6 +77,7 @@ func canaryWorld(t *testing.T) (dir string) {
 	}
 	writeText(t, "decisions.yaml", strings.Replace(string(decisions), "    service: risk\n", "    service: risk\n    unit: customer_id\n", 1))
 	writeText(t, "pipeline.yaml", shipPipeline)
+	slowMachine(t, "decisions.yaml")
 	biasedModel(t, "models/risk/1/model.onnx", -3)
 	biasedModel(t, "good.onnx", -2)
 	biasedModel(t, "better.onnx", -1)
