@@ -233,7 +233,8 @@ func usePython(t *testing.T, python, script string, server ...string) {
 	if strings.Contains(first, "repeated") || !strings.Contains(again, "repeated") {
 		t.Errorf("first\n%sand again\n%s", first, again)
 	}
-	wrong := exec.CommandContext(t.Context(), python, append([]string{filepath.Join(pythonClients, script), "order", "customer_id=12", "amuont=3"}, server...)...)
+	wrong := exec.CommandContext(t.Context(), python, append([]string{filepath.Join(pythonClients, script), "order", "customer_id=12", "amuont=3", "--timeout", "60"}, server...)...)
+	wrong.Env = append(os.Environ(), "NO_PROXY=127.0.0.1,localhost", "no_proxy=127.0.0.1,localhost")
 	if output, err := wrong.CombinedOutput(); err == nil || !strings.Contains(string(output), "facts.amuont") {
 		t.Errorf("a wrong fact: %v\n%s", err, output)
 	}

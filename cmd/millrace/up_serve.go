@@ -62,8 +62,17 @@ func (u *up) serve(ctx context.Context) error {
 	}
 	u.parts = parts
 	background, stop := context.WithCancelCause(ctx)
+	asked := make(chan struct{})
+	u.quiet = func(ctx context.Context) {
+		stop(nil)
+		select {
+		case <-asked:
+		case <-ctx.Done():
+		}
+	}
 	var running sync.WaitGroup
 	running.Go(func() { // ends when serving or ctx does
+		defer close(asked)
 		select {
 		case <-parts.server.Ready():
 			stop(u.afterReady(background))
@@ -145,11 +154,12 @@ func (u *up) assemble(ctx context.Context, options serving.Options, pipelines *u
 	return p, nil
 }
 
-// stop is called when the server begins to stop: streams end, decisions under way are
-// answered.
+// stop is called when the server begins to stop: the replay ends first, since what it asks
+// and is refused it would not ask again; streams end, decisions under way are answered.
 func (u *up) stop(ctx context.Context, p *upParts) error {
 	done := make(chan error, 1)
 	go func() { // ends with the last decision, whose time is bounded
+		u.quiet(ctx)
 		p.features.Stop()
 		p.feedback.stop()
 		if p.decisions != nil {

@@ -214,7 +214,8 @@ func checkUpCalls(t *testing.T, u *runningUp, decisions int) {
 func TestUpInterrupted(t *testing.T) {
 	dir := copyExample(t, append([]string{"speed: 3600x", "speed: 20000x"}, smallWorld...)...)
 	u := startUp(t, dir)
-	u.until("decisions/s")
+	for numberIn(t, u.until("decisions/s"), `approve (\d+)`) == 0 { // a line comes each second, whatever was decided
+	}
 	text := u.end()
 	line := text[strings.Index(text, "stopped the replay"):]
 	first := numberIn(t, line, `(\d+) decisions`)
@@ -271,7 +272,8 @@ func TestUpRefuses(t *testing.T) {
 	}
 }
 
-// TestInit: what init writes is served as it is, and nothing is overwritten.
+// TestInit: what init writes is served as it is, but for its budget of time, and nothing is
+// overwritten.
 func TestInit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "shop")
 	if status, out, stderr := runCommand(t, "", "init", dir); status != exitOK || !strings.Contains(out, "up "+dir) {
@@ -280,6 +282,7 @@ func TestInit(t *testing.T) {
 	if status, _, stderr := runCommand(t, "", "init", dir); status != exitFailure || !strings.Contains(stderr, "features.yaml is there already") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
+	slowMachine(t, filepath.Join(dir, "decisions.yaml"))
 	server := startProject(t, dir)
 	url := "http://" + server.addresses["http"] + "/v1/decisions/order"
 	usual := fetch(t, http.MethodPost, url, `{"facts": {"customer_id": 7, "order_id": "a-1", "amount": 35}}`)

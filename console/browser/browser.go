@@ -53,7 +53,7 @@ import (
 
 // Timeout bounds how long a page is waited for, so that a test on a loaded machine passes
 // and one that hangs still says where.
-const Timeout = 30 * time.Second
+const Timeout = time.Minute
 
 // names are what Chromium may be called.
 var names = []string{"chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome"}
@@ -120,7 +120,7 @@ func launch(path string) (context.Context, error) {
 	allocator, cancelAllocator := chromedp.NewExecAllocator(context.Background(), o...)
 	// A newer Chromium says things that the protocol of this client does not know; they are
 	// of no use here.
-	ctx, _ := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {})) // ended by chromedp.Cancel
+	ctx, _ := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {}), chromedp.WithBrowserOption(chromedp.WithDialTimeout(Timeout))) // ended by chromedp.Cancel
 	chromium.cancel = cancelAllocator
 	return ctx, chromedp.Run(ctx)
 }
@@ -282,13 +282,14 @@ func (p *Page) Reload(t testing.TB) {
 	p.Run(t, chromedp.Reload())
 }
 
-// Eval evaluates an expression of JavaScript; out may be nil. A promise is waited for.
+// Eval evaluates an expression of JavaScript; out may be nil. A promise is waited for, with
+// and without out.
 func (p *Page) Eval(t testing.TB, expression string, out any) {
 	t.Helper()
 	await := func(e *runtime.EvaluateParams) *runtime.EvaluateParams { return e.WithAwaitPromise(true) }
 	var action chromedp.Action = chromedp.Evaluate(expression, out, await)
 	if out == nil {
-		action = chromedp.Evaluate("void ("+expression+")", nil, await)
+		action = chromedp.Evaluate("Promise.resolve("+expression+").then(() => {})", nil, await)
 	}
 	if err := p.do(action); err != nil {
 		t.Fatalf("%.200s: %v", expression, err)
@@ -321,17 +322,23 @@ func (p *Page) Wait(t testing.TB, condition string) {
 	}
 }
 
-// Click presses what a selector finds first. Where the page replaces that between finding
-// and pressing, as a list does that is kept fresh, it is looked for again.
+// Click presses what a selector finds first. Where the page replaces that between finding,
+// pressing and letting go, as a list does that is kept fresh, there is no click, and it is
+// looked for again.
 func (p *Page) Click(t testing.TB, selector string) {
 	t.Helper()
+	const look = `window.missed = true; addEventListener("click", (e) => { if (e.target.closest(%q)) window.missed = false; }, { capture: true })`
 	for end := time.Now().Add(Timeout); ; {
-		err := p.do(chromedp.Click(selector, chromedp.ByQuery, chromedp.NodeVisible))
+		err := p.do(chromedp.Evaluate(fmt.Sprintf(look, selector), nil), chromedp.Click(selector, chromedp.ByQuery, chromedp.NodeVisible))
+		missed := false
 		if err == nil {
-			return
+			_ = p.do(chromedp.Evaluate(`window.missed === true`, &missed)) // an error is of a page that the click has left
+			if !missed {
+				return
+			}
 		}
-		if time.Now().After(end) || !replaced(err) {
-			t.Fatalf("click %s: %v", selector, err)
+		if time.Now().After(end) || !missed && !replaced(err) {
+			t.Fatalf("click %s: %v, missed %v", selector, err, missed)
 		}
 	}
 }
@@ -397,6 +404,13 @@ func (p *Page) Offline(t testing.TB, offline bool) {
 func (p *Page) Size(t testing.TB, width, height int64) {
 	t.Helper()
 	p.Run(t, emulation.SetDeviceMetricsOverride(width, height, 1, false))
+}
+
+// drawn waits until two frames have begun: by then the page has heard of the size and the
+// scheme that were set last, and has fitted its plots to them.
+func (p *Page) drawn(t testing.TB) {
+	t.Helper()
+	p.Eval(t, `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))`, nil)
 }
 
 // Dark sets what the person prefers.

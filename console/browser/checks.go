@@ -17,6 +17,7 @@ func (p *Page) Check(t testing.TB, name string) {
 		p.Size(t, width, 900)
 		for _, dark := range []bool{false, true} {
 			p.Dark(t, dark)
+			p.drawn(t)
 			look := fmt.Sprintf("%s-%d-%s", name, width, map[bool]string{false: "light", true: "dark"}[dark])
 			p.Screenshot(t, look)
 			if width == 360 {
@@ -37,6 +38,7 @@ func (p *Page) Check(t testing.TB, name string) {
 	}
 	p.Size(t, 1280, 900)
 	p.Dark(t, false)
+	p.drawn(t) // so that what is pressed next does not move any more
 }
 
 // controls are the roles that need a name.
@@ -105,7 +107,6 @@ const sideways = `(() => {
 // the colours that apply, with those that shine through. Large text (24 px, or 18.66 px and
 // bold) needs 3, other text 4.5.
 const contrast = `(async () => {
-  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   await Promise.all(document.getAnimations().map((a) => a.finished.catch(() => {})));
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   const parsed = new Map();

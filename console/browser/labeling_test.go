@@ -234,7 +234,7 @@ func TestLeaseOver(t *testing.T) {
 	s.payments(t, labeling.Project{Name: "review", Labels: fraudOrNot}, 8)
 	page := s.signIn(t, "ann", "/console/labeling/review")
 	page.Wait(t, `desk.tasks.length >= 5 && `+settled)
-	s.ahead.Store(int64(time.Hour))
+	s.ahead.Add(int64(time.Hour))
 	if all, err := s.store.Lease(context.Background(), "review", "ben", 8); err != nil || len(all) != 8 {
 		t.Fatalf("ben has %d tasks, %v", len(all), err)
 	}

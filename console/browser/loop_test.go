@@ -113,7 +113,7 @@ func TestLoopPages(t *testing.T) {
 	mux := http.NewServeMux()
 	c.Routes(mux)
 	server := httptest.NewServer(mux)
-	defer server.Close()
+	t.Cleanup(server.Close) // after the tab's, as in TestPages
 	page := browser.Visitor(t).Open(t, server.URL+"/")
 	page.Wait(t, `document.querySelector("[data-story] canvas")`)
 	page.Check(t, "overview-story")

@@ -59,7 +59,8 @@ var alone = console.Access{Local: true}
 type site struct {
 	*httptest.Server
 	store *labeling.Store
-	// ahead is how far the store's clock is before the machine's, in nanoseconds.
+	// ahead is how far the store's clock is before the machine's, in nanoseconds. It begins
+	// at a noon.
 	ahead atomic.Int64
 }
 
@@ -73,6 +74,8 @@ func newSite(t *testing.T, access console.Access, wrap func(http.Handler) http.H
 		t.Fatal(err)
 	}
 	s := &site{}
+	// Noon, so that what is done today is not of two days.
+	s.ahead.Store(int64(12*time.Hour - time.Since(time.Now().UTC().Truncate(24*time.Hour))))
 	if s.store, err = labeling.Open(context.Background(), labeling.Options{Log: log, Now: s.now}); err != nil {
 		t.Fatal(err)
 	}
