@@ -255,6 +255,9 @@ func (w *watcher) catchUp(ctx context.Context, after uint64) error {
 		return err
 	}
 	from := w.reach(now)
+	if after > 0 { // windows of the snapshot's time are open, however long ago that is
+		from = min(from, w.reach(w.clock))
+	}
 	labels, err := w.labels(ctx, from, now)
 	if err != nil {
 		return err

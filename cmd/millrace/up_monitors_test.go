@@ -222,6 +222,24 @@ func TestMonitorGoesOn(t *testing.T) {
 			w.same(m.store, whole.monitors.watchers[0].store)
 		})
 	}
+	t.Run("away for a week", func(t *testing.T) {
+		w := newWatchWorld(t, withoutHook)
+		m := w.start()
+		for day := range days {
+			w.day(day)
+			switch day {
+			case 2:
+				w.watch(m)
+				m.end()
+				m = w.start()
+			case 9:
+				w.log.Hold(1 << 60)
+				w.must(w.log.Compact(t.Context()))
+			}
+		}
+		w.watch(m)
+		w.same(m.store, whole.monitors.watchers[0].store)
+	})
 	t.Run("begun anew", func(t *testing.T) {
 		w := newWatchWorld(t, withoutHook)
 		m := w.start()
