@@ -128,7 +128,7 @@ func pushUntilFailing(t *testing.T, l *Local, log *fakeLog) {
 	t.Helper()
 	for l.Stats().Failing == nil {
 		pushLogged(t, l, log, "b", uint64(len(log.records)+1))
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 }
 
