@@ -11,10 +11,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/millrace-ml/millrace/featurestore/column"
 	"github.com/millrace-ml/millrace/featurestore/dataset"
 	"github.com/millrace-ml/millrace/featurestore/definition"
 	"github.com/millrace-ml/millrace/featurestore/offline"
+	"github.com/millrace-ml/millrace/featurestore/plan"
 	"github.com/millrace-ml/millrace/labeling/groundtruth"
 	"github.com/millrace-ml/millrace/labeling/groundtruth/table"
 	"github.com/millrace-ml/millrace/serving/frontend/policy"
@@ -74,7 +74,7 @@ func newSetRows(asked *outcomesSet, label *groundtruth.Definition, p *policy.Pol
 		if at < 0 {
 			return nil, fmt.Errorf("with.dataset.carry: decision %s has no fact %q", p.Name, name)
 		}
-		s.columns = append(s.columns, offline.Column{Name: name, Type: factType(p.Facts[at].Type)})
+		s.columns = append(s.columns, offline.Column{Name: name, Type: plan.LogType(p.Facts[at].Type)})
 	}
 	s.values = make([]offline.Value, len(s.columns))
 	return s, nil
@@ -96,20 +96,6 @@ func labelType(t groundtruth.ValueType) offline.Type {
 		return offline.TypeFloat64
 	}
 	return offline.TypeString
-}
-
-func factType(t column.Type) offline.Type {
-	switch t {
-	case column.String:
-		return offline.TypeString
-	case column.Bool:
-		return offline.TypeBool
-	case column.Float64:
-		return offline.TypeFloat64
-	case column.Timestamp:
-		return offline.TypeTimestamp
-	}
-	return offline.TypeInt64
 }
 
 // part is where a row belongs. A row whose window is not over cannot judge: only some of

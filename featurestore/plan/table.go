@@ -81,10 +81,13 @@ func Schema(s *definition.Source) offline.Schema {
 		if i == s.Arrival {
 			continue
 		}
-		schema.Columns = append(schema.Columns, offline.Column{Name: f.Name, Type: logTypes[f.Type]})
+		schema.Columns = append(schema.Columns, offline.Column{Name: f.Name, Type: LogType(f.Type)})
 	}
 	return schema
 }
+
+// LogType is the type that the event log has for values of a column.
+func LogType(t column.Type) offline.Type { return logTypes[t] }
 
 var logTypes = map[column.Type]offline.Type{
 	column.Bool: offline.TypeBool, column.Int64: offline.TypeInt64, column.Float64: offline.TypeFloat64,
