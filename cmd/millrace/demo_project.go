@@ -104,8 +104,9 @@ func (d *demo) claim() error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	entries, _ := os.ReadDir(o.dir)                                                                       // none where there is no folder; MkdirAll tells what is wrong with another
-	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.Name() == demoFile+".new" }) // a crash left it
+	entries, _ := os.ReadDir(o.dir) // none where there is no folder; MkdirAll tells what is wrong with another
+	// A crash may have left the first file without its name.
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.Name() == demoFile+".new" })
 	if len(entries) > 0 {
 		return fmt.Errorf("%s: the folder is not empty and not of a demo: give a new one by --dir, so that nothing of yours is written over", o.dir)
 	}

@@ -209,6 +209,8 @@ type up struct {
 	story func() *console.Story
 	// demo plays the world around the project; nil where there is a real one.
 	demo *demo
+	// audit is the one trail that all write to. It is set by serve.
+	audit *auditTrail
 	// quiet ends the replay and waits until what it asked is answered. It is set by serve.
 	quiet func(context.Context)
 }

@@ -44,7 +44,7 @@ func (u *up) openConsole(ctx context.Context, address string, parts *upParts) (_
 	}
 	o := console.Options{
 		Project: p.Name, Version: version, Models: parts.server.Repository(), ModelsDir: p.Models, Metrics: parts.server.Metrics(), Experiments: store,
-		Audit: u.trail(), Access: access, Logger: u.log,
+		Audit: u.audit, Access: access, Logger: u.log,
 	}
 	u.showOverview(&o)
 	u.showFeatures(&o, parts)

@@ -19,8 +19,8 @@ func (u *up) showAudit(o *console.Options) {
 	o.Promotions = promotionTrail{u.project.State}
 }
 
-// trail is the project's audit trail, by its clock where a replay moves that.
-func (u *up) trail() *auditTrail {
+// newTrail makes the project's audit trail, by its clock where a replay moves that.
+func (u *up) newTrail() *auditTrail {
 	a := &auditTrail{state: u.project.State}
 	if u.replay != nil {
 		a.now = u.clock.now
@@ -36,7 +36,7 @@ func (u *up) changed(c access.Changed) {
 	if c.Err != nil {
 		e.Error = status.Convert(c.Err).Message()
 	}
-	if err := u.trail().Append(e); err != nil {
+	if err := u.audit.Append(e); err != nil {
 		u.log.Error("a change is not in the audit trail", "by", c.By, "call", c.Call, "model", c.Model, "error", err)
 	}
 }

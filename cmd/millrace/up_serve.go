@@ -41,6 +41,7 @@ type upParts struct {
 // models unload; then the caller closes the store.
 func (u *up) serve(ctx context.Context) error {
 	options := u.serverOptions()
+	u.audit = u.newTrail()
 	var err error
 	if u.guard, err = u.newGuard(); err != nil {
 		return err
@@ -143,7 +144,7 @@ func (u *up) assemble(ctx context.Context, options serving.Options, pipelines *u
 		}
 		p.decisions = decisionrpc.New(p.frontend)
 		p.metrics.SetFrontend(p.frontend)
-		if p.rollouts, err = openRollouts(u.trail(), p.frontend, p.server.Repository(), u.log); err != nil {
+		if p.rollouts, err = openRollouts(u.audit, p.frontend, p.server.Repository(), u.log); err != nil {
 			return nil, errors.Join(err, closeFrontend(p.frontend))
 		}
 		p.rollouts.outcomes.log, p.rollouts.outcomes.now, p.rollouts.outcomes.labels = u.store.Log(), u.clock.now, p.feedback.labels
